@@ -1,0 +1,28 @@
+"""The entry of `km`: two fast paths, then Click.
+
+`km monitor` must have the server running before anything heavy is imported, and `km recorder` lowers its priority
+before it does anything else; so both are recognised here by hand.  Every other command line goes to cli.py.
+"""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Run the command line in sys.argv and return its exit status."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["recorder"] and hasattr(os, "nice"):
+        os.nice(19)
+    if arguments[:1] == ["monitor"]:
+        from kilometers.commands import monitor
+
+        options = monitor.parse(arguments[1:])
+        if options is not None:
+            return monitor.run(options)
+    from kilometers import cli
+
+    return cli.run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

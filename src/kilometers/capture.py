@@ -1,0 +1,222 @@
+"""The relay's preparations for recording, and its last words: home, settings, place, journal, recorder.
+
+Everything here that touches a file system runs on a helper thread, because any file system can hang.  The relay waits
+for it before it forwards the first byte, but only while it is making progress: what is not ready by then begins late,
+and what went before is a gap.
+"""
+
+import os
+import threading
+import time
+
+from kilometers import __version__, locks, paths
+from kilometers.child import Server
+from kilometers.commands.monitor import MonitorOptions
+from kilometers.core import journal as format
+from kilometers.core import settings
+from kilometers.core.server_name import server_name
+from kilometers.core.session_id import make_session_id
+from kilometers.election import Election, LockFile, name_newest, open_lock, read_lock, write_lock
+from kilometers.journal_writer import Journal, SegmentFiles
+
+# Ten waits of 5 ms, not one of 50: on a busy machine our own waits are stretched as much as the helper's work.
+WAITS = 10
+WAIT_S = 0.005
+LEAVE_TIMEOUT_S = 0.1
+
+
+class Capture:
+    """Makes the journal of one session and sees to it that somebody records it."""
+
+    def __init__(self, options: MonitorOptions, server: Server, journal: Journal) -> None:
+        self.options = options
+        self.server = server
+        self.journal = journal
+        self.session_id = make_session_id(time.time_ns(), os.urandom(10))
+        self.name = options.name or server_name(options.command)
+        self.election: Election | None = None
+        self.files: SegmentFiles | None = None
+        self._config_read = threading.Event()
+        self._ready = threading.Event()
+        self._is_config_late = False
+
+    def begin(self) -> None:
+        """Prepare; returns when it is done, or when the file system does not answer."""
+        threading.Thread(target=self._prepare, name="capture", daemon=True).start()
+        for event in (self._config_read, self._ready):
+            for _ in range(WAITS):
+                if event.wait(WAIT_S):
+                    break
+            else:
+                self._is_config_late = not self._config_read.is_set()
+                return
+
+    def end(self) -> None:
+        """Say how the server ended; bounded, because the client waits for us to exit."""
+        fields = [("exit_status", str(self.server.exit_status))]
+        if self.server.killed_by is not None:
+            fields.append(("signal", str(self.server.killed_by)))
+        self.journal.close(fields, monotonic_ns=time.monotonic_ns(), wall_ns=time.time_ns())
+        if self.election is not None:
+            self.election.leave(LEAVE_TIMEOUT_S)
+
+    def _prepare(self) -> None:
+        try:
+            self._open_journal()
+        except OSError as error:
+            self._say(f"nothing is recorded: {error}")
+        finally:
+            self._config_read.set()
+            self._ready.set()
+
+    def _open_journal(self) -> None:
+        home = paths.find_home()
+        config, problem = self._read_config(home)
+        capture = self._resolve_capture(config, problem)
+        self._config_read.set()
+        if capture.value == "off":
+            self._say("capture is off: nothing is recorded")
+            return
+        paths.make_home(home)
+        journal_dir = str(config.get(settings.JOURNAL_DIR, "") if isinstance(config, dict) else "")
+        journal_dir = os.environ.get(settings.variable(settings.JOURNAL_DIR), "") or journal_dir
+        folder = self._choose_folder(home, journal_dir)
+        start = self._start_fields(home, capture)
+        files = SegmentFiles(
+            folder,
+            self.session_id,
+            start,
+            self.journal.offsets,
+            first_number=self.files.number + 1 if self.files else 0,
+        )
+        self.files = files
+        self.journal.when_gone = self._begin_again
+        self.journal.open(files, in_memory=paths.is_in_memory(folder))
+        self._ready.set()
+        # Only now: a marker without a journal is a lost journal.
+        marker = os.path.join(home.journal_folder, self.session_id)
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
+        self._say(f"recording session {self.session_id} ({self.name}) in {folder}, capture {capture.value}")
+        if self.election is None:
+            self.election = Election(home)
+            self.election.start()
+
+    def _begin_again(self) -> None:
+        """The journal's folder is gone: make a new one, in the next place, without making a pump wait."""
+        threading.Thread(target=self._prepare, name="capture", daemon=True).start()
+
+    def _read_config(self, home: paths.Home) -> tuple[dict[str, object], str]:
+        """Return config.toml's content, and what is wrong with it ("" = nothing)."""
+        try:
+            with open(home.config_file, "rb") as file:
+                data = file.read()
+        except FileNotFoundError:
+            return {}, ""
+        except OSError as error:
+            return {}, f"{home.config_file}: {error.strerror}"
+        import tomllib
+
+        try:
+            return tomllib.loads(data.decode()), ""
+        except ValueError as error:
+            return {}, f"{home.config_file}: {error}"
+
+    def _resolve_capture(self, config: dict[str, object], problem: str) -> settings.Resolved:
+        if not problem:
+            try:
+                found = settings.resolve(
+                    settings.CAPTURE,
+                    flag=self.options.capture,
+                    environment=dict(os.environ),
+                    config=config,
+                    server=self.name,
+                )
+            except ValueError as error:
+                problem = str(error)
+        if not problem and (not self._is_config_late or found.source in {"flag", "environment"}):
+            return found
+        self._say(f"{problem or 'config.toml came too late'}; payloads are not kept")
+        return settings.Resolved(settings.CAPTURE_WHEN_UNREADABLE, "config.toml could not be read")
+
+    def _choose_folder(self, home: paths.Home, journal_dir: str) -> str:
+        """Return the first folder that is ours; one that is not ours is never used.  Raises OSError."""
+        folders = home.journal_folders(journal_dir)
+        if shares_home_with_another_machine(home, folders):
+            folders = [home.journal_folder]
+        for folder in folders:
+            if paths.make_private_folder(folder):
+                return folder
+        raise PermissionError(13, "no folder for the journal is ours alone", folders[-1])
+
+    def _start_fields(self, home: paths.Home, capture: settings.Resolved) -> bytes:
+        fields = [
+            ("session_id", self.session_id),
+            ("km_version", __version__),
+            *(("argv", word) for word in self.options.command),
+            ("cwd", current_folder()),
+            ("pid", str(self.server.pid)),
+            ("relay_pid", str(os.getpid())),
+            ("name", self.name),
+            ("host", os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")),
+            ("user", os.environ.get("USER") or os.environ.get("LOGNAME") or os.environ.get("USERNAME") or str(paths.user_id())),
+            ("boot_id", boot_id()),
+            ("home", home.folder),
+            ("capture", capture.value),
+            ("capture_source", capture.source),
+        ]
+        return format.pack_fields(fields)
+
+    def _say(self, text: str) -> None:
+        if self.options.verbose:
+            os.write(2, f"km: {text}\n".encode(errors="surrogateescape"))
+
+
+def shares_home_with_another_machine(home: paths.Home, folders: list[str]) -> bool:
+    """Whether a running recorder of this home cannot see our RAM folders: it is in another container or machine.
+
+    Also names this km in the lock file if it is the newest.
+    """
+    fd = open_lock(home)
+    try:
+        content = read_lock(fd)
+        if name_newest(content):
+            write_lock(fd, content)
+        if not content.boot_id or is_same_machine(content, folders):
+            return False
+        is_free = locks.try_lock(fd)  # what a dead recorder said of its machine means nothing
+        return not is_free
+    finally:
+        os.close(fd)
+
+
+def is_same_machine(content: LockFile, folders: list[str]) -> bool:
+    """Whether the recorder that wrote *content* sees the RAM folders that we see."""
+    return content.boot_id == boot_id() and content.journal == memory_identity(folders)
+
+
+def memory_identity(folders: list[str]) -> str:
+    """Return the devices of the RAM folders' file systems: different in every container."""
+    devices = []
+    for folder in folders:
+        try:
+            devices.append(str(os.stat(os.path.dirname(folder)).st_dev))
+        except OSError:
+            devices.append("-")
+    return ",".join(devices)
+
+
+def boot_id() -> str:
+    """Return what changes with every boot of this machine; "" where the OS has no such thing."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def current_folder() -> str:
+    """Return the working folder; "" where it has been removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""

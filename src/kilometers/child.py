@@ -1,0 +1,276 @@
+"""The wrapped server as a process: start it as if km were not there, signal it, reap it.
+
+POSIX and Windows stand side by side; relay.py knows only `start` and the `Server` it returns.
+
+What the client would have given the server directly, it gets: argv, cwd, environment (but for KILOMETERS_API_KEY and
+what Python itself put there), signal dispositions and mask, every inherited descriptor; no setsid, no setpgid, because
+a Python SDK client kills the whole process group.  On Linux the server dies with km at the same instant
+(PR_SET_PDEATHSIG), as it would have died by the client's own SIGKILL.
+"""
+
+import errno
+import os
+import signal
+import sys
+
+from kilometers.errors import EXIT_CANNOT_BEGIN, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, KilometersError
+
+PIPE_SIZE_BYTES = 256 * 1024  # never more: 1 MiB for 20 servers uses up the user's share and leaves later pipes 8 KB
+HIDDEN_VARIABLE = b"KILOMETERS_API_KEY"
+# PEP 538: under the C locale CPython puts one of these into its own environment before any of our code runs.
+COERCED_LOCALES = (b"C.UTF-8", b"C.utf8", b"UTF-8")
+
+
+def occupy_standard_fds() -> bool:
+    """Open /dev/null where the client left 0, 1 or 2 closed, so that no pipe gets the number; whether 2 was open.
+
+    Python opens without inheritance: a descriptor that was closed is closed for the server too.
+    """
+    was_open = [is_open(fd) for fd in range(3)]
+    while not all(is_open(fd) for fd in range(3)):
+        os.open(os.devnull, os.O_RDWR)
+    return was_open[2]
+
+
+def is_open(fd: int) -> bool:
+    """Whether *fd* is a descriptor of ours."""
+    try:
+        os.fstat(fd)
+    except OSError as error:
+        return error.errno != errno.EBADF
+    return True
+
+
+class Server:
+    """A running server: our ends of its pipes (*stderr_fd* is None when it has the client's own) and its pid."""
+
+    def __init__(self, pid: int, stdin_fd: int, stdout_fd: int, stderr_fd: int | None) -> None:
+        self.pid = pid
+        self.stdin_fd = stdin_fd
+        self.stdout_fd = stdout_fd
+        self.stderr_fd = stderr_fd
+        self.exit_status: int | None = None
+        """As a shell reports it, once it has ended: 0–255, 128 + n for a signal."""
+        self.killed_by: int | None = None
+
+    if sys.platform == "win32":
+        process: "WindowsProcess"
+
+        def poll(self) -> int | None:
+            """Reap without waiting; return the exit status once the server has ended."""
+            code = self.process.poll()
+            if code is not None:
+                self.exit_status = code
+            return self.exit_status
+
+        def send_signal(self, number: int) -> None:
+            """End the server: Windows has no other signal that a console-less process can get."""
+            self.process.terminate()
+
+    else:
+
+        def poll(self) -> int | None:
+            """Reap without waiting; return the exit status once the server has ended."""
+            if self.exit_status is None:
+                try:
+                    pid, status = os.waitpid(self.pid, os.WNOHANG)
+                except ChildProcessError:  # somebody else in this process reaped it: how it ended is unknown
+                    self.exit_status = EXIT_CANNOT_BEGIN
+                    return self.exit_status
+                if pid == self.pid:
+                    code = os.waitstatus_to_exitcode(status)
+                    self.killed_by = -code if code < 0 else None
+                    self.exit_status = 128 - code if code < 0 else code
+            return self.exit_status
+
+        def send_signal(self, number: int) -> None:
+            """Send a signal, unless the server has been reaped."""
+            if self.exit_status is None:
+                try:
+                    os.kill(self.pid, number)
+                except ProcessLookupError:
+                    pass
+
+
+if sys.platform == "win32":
+    import subprocess
+
+    WindowsProcess = subprocess.Popen[bytes]
+
+    def start(command: list[str], *, share_stderr: bool) -> Server:
+        """Start *command* with pipes for stdin and stdout, and for stderr unless *share_stderr*."""
+        environment = {k: v for k, v in os.environ.items() if k.upper() != HIDDEN_VARIABLE.decode()}
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if share_stderr else subprocess.PIPE,
+                bufsize=0,
+                env=environment,
+                creationflags=subprocess.CREATE_NO_WINDOW,
+            )
+        except OSError as error:
+            raise cannot_start(command[0], error, os.environ.get("PATH", "")) from error
+        assert process.stdin is not None and process.stdout is not None
+        server = Server(
+            process.pid,
+            process.stdin.fileno(),
+            process.stdout.fileno(),
+            process.stderr.fileno() if process.stderr else None,
+        )
+        server.process = process
+        return server
+
+else:
+    RELAYED_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+    def start(command: list[str], *, share_stderr: bool) -> Server:
+        """Start *command*, found in its own PATH, with pipes for stdin and stdout, and for stderr unless shared.
+
+        Raises KilometersError where the command cannot be started.  Leaves TERM, HUP, INT and CHLD blocked: the caller
+        installs its handlers, then calls `unblock_signals`.
+        """
+        environment = server_environment()
+        inherited = {number: signal.getsignal(number) for number in (*RELAYED_SIGNALS, signal.SIGCHLD)}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*RELAYED_SIGNALS, signal.SIGCHLD))
+        # Inherited as ignored, it would reap the server behind our back.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        server_stdin, our_stdin = make_pipe()
+        our_stdout, server_stdout = make_pipe()
+        our_stderr, server_stderr = (None, None) if share_stderr else make_pipe()
+        failure_read, failure_write = os.pipe()
+        relay_pid = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                die_with(relay_pid)
+                for number, action in inherited.items():
+                    signal.signal(number, signal.SIG_IGN if action == signal.SIG_IGN else signal.SIG_DFL)
+                # CPython ignores these two at its start; clients start servers with the defaults.
+                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+                os.dup2(server_stdin, 0)
+                os.dup2(server_stdout, 1)
+                if server_stderr is not None:
+                    os.dup2(server_stderr, 2)
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                execute(command, environment)
+            except OSError as error:
+                os.write(failure_write, b"%d" % (error.errno or 0))
+            finally:
+                os._exit(EXIT_NOT_FOUND)
+        for fd in (server_stdin, server_stdout, server_stderr, failure_write):
+            if fd is not None:
+                os.close(fd)
+        failure = os.read(failure_read, 16)  # ends at exec, when the child's copy closes
+        os.close(failure_read)
+        if failure:
+            os.waitpid(pid, 0)
+            path = environment.get(b"PATH", b"").decode(errors="surrogateescape")
+            raise cannot_start(command[0], OSError(int(failure), os.strerror(int(failure))), path)
+        return Server(pid, our_stdin, our_stdout, our_stderr)
+
+    def unblock_signals() -> None:
+        """Let the signals through that `start` blocked; pending ones arrive now."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*RELAYED_SIGNALS, signal.SIGCHLD))
+
+    def make_pipe() -> tuple[int, int]:
+        """Return a pipe's read and write end, enlarged where the OS can."""
+        read_fd, write_fd = os.pipe()
+        if sys.platform == "linux":
+            import fcntl
+
+            try:
+                fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE_BYTES)
+            except OSError:
+                pass  # the user's share of pipe pages is used up: the pipe keeps its size
+        return read_fd, write_fd
+
+    def die_with(relay_pid: int) -> None:
+        """In the child: ask the kernel for SIGKILL when the relay dies; Linux only."""
+        if sys.platform == "linux":
+            import ctypes
+
+            pr_set_pdeathsig = 1
+            ctypes.CDLL(None).prctl(pr_set_pdeathsig, int(signal.SIGKILL), 0, 0, 0)
+            if os.getppid() != relay_pid:  # it died before the call above
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def execute(command: list[str], environment: dict[bytes, bytes]) -> None:
+        """Become *command*; like the C library, a file without `#!` is given to /bin/sh.  Raises OSError."""
+        failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        for path in candidates(command[0], environment):
+            try:
+                os.execve(path, command, environment)
+            except (FileNotFoundError, NotADirectoryError):
+                if os.path.exists(path):  # what is missing is its interpreter
+                    raise
+            except PermissionError as error:
+                failure = error
+            except OSError as error:
+                if error.errno != errno.ENOEXEC:
+                    raise
+                os.execve(b"/bin/sh", ["sh", os.fsdecode(path), *command[1:]], environment)
+        raise failure
+
+    def candidates(program: str, environment: dict[bytes, bytes]) -> list[bytes]:
+        """Return the files that *program* may mean, in PATH's order."""
+        name = os.fsencode(program)
+        if b"/" in name:
+            return [name]
+        folders = environment.get(b"PATH", os.fsencode(os.defpath)).split(b":")
+        return [os.path.join(folder or b".", name) for folder in folders]
+
+    def server_environment() -> dict[bytes, bytes]:
+        """Return the environment that km was started with, without km's own key.
+
+        From /proc where there is one: os.environ also holds what CPython added at its start (PEP 538).
+        """
+        try:
+            with open("/proc/self/environ", "rb", buffering=0) as file:
+                entries = file.readall().split(b"\0")
+            environment = dict(reversed([entry.partition(b"=")[::2] for entry in entries if b"=" in entry[1:]]))
+        except OSError:
+            environment = dict(os.environb)
+            if environment.get(b"LC_CTYPE") in COERCED_LOCALES and not environment.keys() & {b"LC_ALL", b"LANG"}:
+                del environment[b"LC_CTYPE"]
+        environment.pop(HIDDEN_VARIABLE, None)
+        return environment
+
+
+def cannot_start(program: str, error: OSError, path: str) -> KilometersError:
+    """Say why *program* did not start, with the exit status that a shell would give."""
+    problem = f'cannot start "{program}"'
+    if error.errno == errno.EACCES:
+        return KilometersError(
+            f"{problem}: it is not executable.", f"Try: chmod +x {program}", exit_status=EXIT_NOT_EXECUTABLE
+        )
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+        status = EXIT_NOT_EXECUTABLE if error.errno == errno.ENOEXEC else EXIT_CANNOT_BEGIN
+        return KilometersError(f"{problem}: {error.strerror}.", exit_status=status)
+    folders = path.split(os.pathsep) if path else []
+    if "/" in program or (os.sep in program):
+        why = "its interpreter (the #! line) was not found" if os.path.exists(program) else "no such file"
+        return KilometersError(f"{problem}: {why}.", exit_status=EXIT_NOT_FOUND)
+    found = next((os.path.join(folder, program) for folder in folders if os.path.exists(os.path.join(folder, program))), "")
+    if found:
+        return KilometersError(f"{problem}: the interpreter of {found} (its #! line) was not found.", exit_status=EXIT_NOT_FOUND)
+    similar = nearest_program(program, folders)
+    hint = f'Did you mean "{similar}"?' if similar else "Is it installed, and is its folder in PATH?"
+    searched = f"{len(folders)} folder{'' if len(folders) == 1 else 's'} searched"
+    return KilometersError(f"{problem}: not found in PATH ({searched}).", hint, exit_status=EXIT_NOT_FOUND)
+
+
+def nearest_program(program: str, folders: list[str]) -> str:
+    """Return the name in PATH that looks most like *program*, or ""."""
+    import difflib
+
+    names: set[str] = set()
+    for folder in folders:
+        try:
+            names.update(os.listdir(folder or "."))
+        except OSError:
+            continue
+    matches = difflib.get_close_matches(program, names, n=1, cutoff=0.75)
+    return matches[0] if matches else ""

@@ -1,0 +1,115 @@
+"""`km monitor`: its options, the small parser of the fast path, and the run.
+
+OPTIONS is the one table: `parse` below reads it without importing anything, cli.py makes the Click command from it.
+What `parse` does not accept it leaves to Click, which prints the usage error or the help; a property test shows that
+both accept the same argument lists with the same meaning.
+"""
+
+import os
+
+from kilometers.errors import KilometersError
+
+CAPTURE_MODES = ("full", "metadata", "off")
+
+
+class MonitorOption:
+    """One option: *choices* empty means any text; *metavar* empty means a flag."""
+
+    __slots__ = ("choices", "flags", "help", "metavar", "name")
+
+    def __init__(
+        self, name: str, flags: tuple[str, ...], help: str, *, metavar: str = "", choices: tuple[str, ...] = ()
+    ) -> None:
+        self.name = name
+        self.flags = flags
+        self.help = help
+        self.metavar = metavar
+        self.choices = choices
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the option stands alone, without a value."""
+        return not self.metavar
+
+
+OPTIONS = (
+    MonitorOption("name", ("--name",), "Call this server NAME in lists (default: made from CMD).", metavar="NAME"),
+    MonitorOption(
+        "capture",
+        ("--capture",),
+        "What is kept: full payloads, metadata only, or nothing (default: full).",
+        metavar="MODE",
+        choices=CAPTURE_MODES,
+    ),
+    MonitorOption("no_stderr", ("--no-stderr",), "Leave the server's stderr alone instead of recording it as log events."),
+    MonitorOption("verbose", ("-v", "--verbose"), "Say on stderr what km does."),
+)
+
+
+class MonitorOptions:
+    """What the command line asked for: None = not given, so the next source of settings decides."""
+
+    __slots__ = ("capture", "command", "name", "no_stderr", "verbose")
+
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        name: str | None = None,
+        capture: str | None = None,
+        no_stderr: bool = False,
+        verbose: bool = False,
+    ) -> None:
+        self.command = command
+        self.name = name
+        self.capture = capture
+        self.no_stderr = no_stderr
+        self.verbose = verbose
+
+
+def parse(arguments: list[str]) -> MonitorOptions | None:
+    """Return the options, or None where Click has something to say (help, a usage error)."""
+    by_flag = {flag: option for option in OPTIONS for flag in option.flags}
+    values: dict[str, str | bool] = {}
+    rest = list(arguments)
+    while rest and rest[0].startswith("-") and rest[0] != "-":
+        argument = rest.pop(0)
+        if argument == "--":
+            break
+        flag, has_value, value = argument.partition("=") if argument.startswith("--") else (argument, "", "")
+        option = by_flag.get(flag)
+        if option is None:
+            return None
+        if option.is_flag:
+            if has_value:
+                return None
+            values[option.name] = True
+            continue
+        if not has_value:
+            if not rest:
+                return None
+            value = rest.pop(0)
+        if option.choices and value not in option.choices:
+            return None
+        values[option.name] = value
+    if not rest:
+        return None
+    return MonitorOptions(rest, **values)  # type: ignore[arg-type]  # the table says which are flags
+
+
+def run(options: MonitorOptions) -> int:
+    """Wrap the server; leaves the process with the server's exit status once the server has run.
+
+    Returns only where the server could not be started.
+    """
+    from kilometers import child
+
+    has_stderr = child.occupy_standard_fds()
+    try:
+        server = child.start(options.command, share_stderr=options.no_stderr or not has_stderr or os.isatty(2))
+    except KilometersError as error:
+        os.write(2, f"km: {error}\n".encode(errors="surrogateescape"))
+        return error.exit_status
+    from kilometers import relay
+
+    relay.run(options, server)

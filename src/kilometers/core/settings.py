@@ -1,0 +1,71 @@
+"""Settings: flag > environment (`KILOMETERS_…`) > config.toml > default.
+
+Pure: the caller reads the file and the environment.  Used by the relay, so it imports nothing.
+"""
+
+CAPTURE = "capture"
+JOURNAL_DIR = "journal_dir"
+RETENTION_DAYS = "retention_days"
+RETENTION_MB = "retention_mb"
+
+# name: (default, what it means)
+SETTINGS: dict[str, tuple[str, str]] = {
+    CAPTURE: ("full", "what is kept of each message: full, metadata or off"),
+    JOURNAL_DIR: ("", "the journal's folder; default: in memory where the OS has such a folder"),
+    RETENTION_DAYS: ("30", "sessions older than this are deleted"),
+    RETENTION_MB: ("1000", "the oldest sessions are deleted while the store is larger than this"),
+}
+CHOICES = {CAPTURE: ("full", "metadata", "off")}
+NUMBERS = (RETENTION_DAYS, RETENTION_MB)
+# What is applied when config.toml cannot be understood: the safe side.
+CAPTURE_WHEN_UNREADABLE = "metadata"
+
+
+class Resolved:
+    """A setting's value and where it came from: flag, environment, config.toml or default."""
+
+    __slots__ = ("source", "value")
+
+    def __init__(self, value: str, source: str) -> None:
+        self.value = value
+        self.source = source
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"KILOMETERS_{name.upper()}"
+
+
+def resolve(
+    name: str,
+    *,
+    flag: str | None = None,
+    environment: dict[str, str] | None = None,
+    config: dict[str, object] | None = None,
+    server: str = "",
+) -> Resolved:
+    """Return a setting's value; a server's own table (`[servers.NAME]`) goes before the rest of the file.
+
+    Raises ValueError, naming the setting, its source and what it may be.
+    """
+    given = _given(name, flag, environment or {}, config or {}, server)
+    choices = CHOICES.get(name)
+    if choices and given.value not in choices:
+        raise ValueError(f'{name} = "{given.value}" ({given.source}): it may be {", ".join(choices)}')
+    if name in NUMBERS and not (given.value.isascii() and given.value.isdigit()):
+        raise ValueError(f'{name} = "{given.value}" ({given.source}): it must be a whole number')
+    return given
+
+
+def _given(name: str, flag: str | None, environment: dict[str, str], config: dict[str, object], server: str) -> Resolved:
+    if flag is not None:
+        return Resolved(flag, "flag")
+    if environment.get(variable(name)):
+        return Resolved(environment[variable(name)], "environment")
+    servers = config.get("servers")
+    own = servers.get(server) if isinstance(servers, dict) else None
+    if isinstance(own, dict) and name in own:
+        return Resolved(str(own[name]), "config.toml")
+    if name in config:
+        return Resolved(str(config[name]), "config.toml")
+    return Resolved(SETTINGS[name][0], "default")

@@ -1,0 +1,211 @@
+"""Who records: one recorder per user, elected by `recorder.lock`, without probing.
+
+A relay waits in a blocking lock.  Whoever gets it starts the recorder with the locked descriptor inherited, closes its
+own copy and waits again; so exactly one of many relays wakes when a recorder dies, and none before.  Windows locks
+cannot be inherited: there the waker lets go, and the recorder takes the lock within a second.
+
+The file says (as fields, see core/journal.py) which km is the newest seen, where its journal is, and how often the
+recorder was started in a row without getting anywhere: from the second time on, the next start waits.
+"""
+
+import os
+import sys
+import threading
+import time
+
+from kilometers import __version__, locks
+from kilometers.core.journal import pack_fields, read_fields
+from kilometers.paths import Home
+
+INHERITED_LOCK_FD = 3
+MAX_DELAY_S = 60.0
+FIELDS_SIZE = 64 * 1024
+# The recorder reads nothing else from an environment that was given to somebody else's session.
+PASSED_VARIABLES = (
+    "HOME", "KILOMETERS_HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy",
+    "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "SYSTEMROOT", "LOCALAPPDATA", "USERPROFILE",
+)  # fmt: skip
+
+
+class LockFile:
+    """What recorder.lock says."""
+
+    __slots__ = ("boot_id", "command", "failures", "journal", "pid", "started_ns", "version")
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        def first(name: str) -> str:
+            return fields.get(name, [""])[0]
+
+        self.version = first("version")
+        self.command = fields.get("command", [])
+        self.failures = int(first("failures")) if first("failures").isdigit() else 0
+        self.started_ns = int(first("started_ns")) if first("started_ns").isdigit() else 0
+        self.boot_id = first("boot_id")
+        self.journal = first("journal")
+        self.pid = int(first("pid")) if first("pid").isdigit() else 0
+
+    def pack(self) -> bytes:
+        """Return the file's bytes."""
+        return pack_fields(
+            [
+                ("version", self.version),
+                *(("command", word) for word in self.command),
+                ("failures", str(self.failures)),
+                ("started_ns", str(self.started_ns)),
+                ("boot_id", self.boot_id),
+                ("journal", self.journal),
+                ("pid", str(self.pid)),
+            ]
+        )
+
+
+def open_lock(home: Home) -> int:
+    """Return a descriptor of recorder.lock, made if need be.  Raises OSError."""
+    return os.open(home.recorder_lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+
+
+def read_lock(fd: int) -> LockFile:
+    """Return what the lock file says; a damaged one says nothing."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    return LockFile(read_fields(os.read(fd, FIELDS_SIZE).replace(b"\xff", b"?")))
+
+
+def write_lock(fd: int, content: LockFile) -> None:
+    """Replace what the lock file says; on a full disk it stays as it was."""
+    data = content.pack()
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, data)
+        os.ftruncate(fd, len(data))
+    except OSError:
+        pass
+
+
+def own_command() -> list[str]:
+    """Return how to run this km: without PYTHON* variables and without the current folder on the import path."""
+    if "__compiled__" in globals():
+        return [os.path.abspath(sys.argv[0])]
+    return [sys.executable, "-E", "-P", "-m", "kilometers"]
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return a version's numbers, for comparison."""
+    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+
+
+def name_newest(content: LockFile) -> bool:
+    """Put this km into *content* if it is newer than the one named there, or that one is gone; return whether."""
+    is_gone = not content.command or not os.path.exists(content.command[0])
+    if is_gone or version_key(content.version) < version_key(__version__):
+        content.version, content.command = __version__, own_command()
+        return True
+    if content.version == __version__ and content.command != own_command():
+        content.command = own_command()
+        return True
+    return False
+
+
+def restart_delay_s(failures: int) -> float:
+    """Return how long to wait before the next start, after *failures* starts that got nowhere."""
+    return 0.0 if failures < 2 else min(MAX_DELAY_S, 0.25 * 2 ** min(failures - 2, 10))
+
+
+class Election:
+    """The relay's part: one thread that waits for the lock for as long as the session lives."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.settled = threading.Event()
+        """Set once a recorder is known to be there, or cannot be had."""
+        self.problem = ""
+        self._leaving = threading.Event()
+
+    def start(self) -> None:
+        """Begin to wait, on a thread of its own."""
+        threading.Thread(target=self._run, name="election", daemon=True).start()
+
+    def leave(self, timeout_s: float) -> None:
+        """Before the relay exits: see to it that somebody will record what it leaves."""
+        self._leaving.set()
+        self.settled.wait(timeout_s)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                fd = open_lock(self.home)
+                if not locks.try_lock(fd):
+                    self.settled.set()
+                    locks.wait_for_lock(fd)
+                    self.settled.clear()
+                self._start_recorder(fd)
+                self.settled.set()
+        except OSError as error:
+            self.problem = f"no recorder could be started: {error}"
+            self.settled.set()
+
+    def _start_recorder(self, fd: int) -> None:
+        content = read_lock(fd)
+        self._leaving.wait(restart_delay_s(content.failures) - seconds_since(content.started_ns))
+        start_recorder(fd)
+
+
+def seconds_since(wall_ns: int) -> float:
+    """Return how long ago that was by the wall clock; a time in the future was just now."""
+    return max(0.0, (time.time_ns() - wall_ns) / 1e9)
+
+
+def start_recorder(fd: int) -> None:
+    """Start the newest km's recorder with the locked *fd* inherited, and close our copy.  Raises OSError.
+
+    Detached: in a session of its own, with none of our standard descriptors; it leaves our process tree by itself.
+    """
+    try:
+        content = read_lock(fd)
+        name_newest(content)
+        content.failures += 1
+        content.started_ns = time.time_ns()
+        write_lock(fd, content)
+        environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+        _spawn([*content.command, "recorder"], environment, fd)
+    finally:
+        os.close(fd)
+
+
+if sys.platform == "win32":
+    import subprocess
+
+    def _spawn(command: list[str], environment: dict[str, str], fd: int) -> None:
+        locks.unlock(fd)
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            creationflags=subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP,
+        )
+
+else:
+    import fcntl
+    import signal
+
+    def _spawn(command: list[str], environment: dict[str, str], fd: int) -> None:
+        # Out of the way of the descriptors that the actions below write to; dup2 onto itself would keep close-on-exec.
+        copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16)
+        try:
+            os.posix_spawn(
+                command[0],
+                command,
+                environment,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
+                    (os.POSIX_SPAWN_DUP2, 0, 1),
+                    (os.POSIX_SPAWN_DUP2, 0, 2),
+                    (os.POSIX_SPAWN_DUP2, copy, INHERITED_LOCK_FD),
+                ],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=[signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE],
+            )
+        finally:
+            os.close(copy)
