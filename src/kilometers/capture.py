@@ -95,7 +95,9 @@ class Capture:
         self._ready.set()
         # Only now: a marker without a journal is a lost journal.
         marker = os.path.join(home.journal_folder, self.session_id)
-        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
+        fd = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(fd, os.fsencode(folder))
+        os.close(fd)
         self._say(f"recording session {self.session_id} ({self.name}) in {folder}, capture {capture.value}")
         if self.election is None:
             self.election = Election(home)

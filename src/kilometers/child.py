@@ -230,7 +230,9 @@ else:
         try:
             with open("/proc/self/environ", "rb", buffering=0) as file:
                 entries = file.readall().split(b"\0")
-            environment = dict(reversed([entry.partition(b"=")[::2] for entry in entries if b"=" in entry[1:]]))
+            pairs = [entry.partition(b"=")[::2] for entry in entries if b"=" in entry[1:]]
+            first_wins = dict(reversed(pairs))  # as getenv(3) has it
+            environment = {name: first_wins[name] for name, _ in pairs}
         except OSError:
             environment = dict(os.environb)
             if environment.get(b"LC_CTYPE") in COERCED_LOCALES and not environment.keys() & {b"LC_ALL", b"LANG"}:

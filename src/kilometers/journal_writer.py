@@ -10,6 +10,7 @@ Invariant: `offsets` advances by every byte that was read, whether or not it cou
 import errno
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -46,6 +47,7 @@ class SegmentFiles:
         self.number = first_number - 1
         self.fd = -1
         self.size = 0
+        self.begun_size = 0
         self.older: dict[int, int] = {}
         self.first_append_ns = 0
         self.checked_ns = 0
@@ -53,6 +55,13 @@ class SegmentFiles:
         self.is_full = False
         self.gap_reasons = [0, 0, 0, 0]
         self.lock_fd = self._make_lock()
+
+    def begin(self, monotonic_ns: int, wall_ns: int) -> None:
+        """Make the first segment, so that the session is known before its first byte."""
+        try:
+            self._open_segment(monotonic_ns, wall_ns)
+        except OSError:
+            pass  # the first append tries again
 
     def store(self, kind: int, buffer: bytearray, length: int, *, offset: int, monotonic_ns: int, wall_ns: int, crc: int) -> None:
         """Append one record, whose bytes stand in *buffer* behind room for its header.
@@ -142,8 +151,9 @@ class SegmentFiles:
 
     def _rotate(self, monotonic_ns: int, wall_ns: int) -> None:
         """Go on in a new segment; while none can be made, in the old one."""
-        if self.size <= format.PAGE_SIZE or monotonic_ns < self.retry_ns:
+        if self.size <= self.begun_size:
             self.first_append_ns = monotonic_ns
+        if self.size <= self.begun_size or monotonic_ns < self.retry_ns:
             return
         old_fd, old_size = self.fd, self.size
         try:
@@ -173,10 +183,9 @@ class SegmentFiles:
         session = bytes.fromhex(self.session_id.replace("-", ""))
         through = self.stored_through
         content = bytearray(format.pack_page(session, self.number + 1, (through[1], through[2], through[3])))
-        if self.fd < 0:
-            content += format.pack_record(
-                format.START, self.start, stream_offset=0, monotonic_ns=monotonic_ns, wall_ns=wall_ns
-            )
+        content += format.pack_record(
+            format.START, self.start, stream_offset=0, monotonic_ns=monotonic_ns, wall_ns=wall_ns
+        )
         try:
             if os.pwrite(fd, content, 0) < len(content):
                 raise OSError(errno.ENOSPC, "short write to the journal")
@@ -185,6 +194,7 @@ class SegmentFiles:
             os.unlink(path)
             raise
         self.fd, self.size, self.number = fd, len(content), self.number + 1
+        self.begun_size = self.size
         self.first_append_ns = self.checked_ns = monotonic_ns
         self.retry_ns = 0
 
@@ -235,6 +245,8 @@ class Journal:
             if any(self.offsets):
                 files.gap_reasons = [format.JOURNAL_LATE] * 4
                 files.stored_through = list(self.offsets)
+            if in_memory:
+                files.begin(time.monotonic_ns(), time.time_ns())
             if not in_memory and self._queue is None:
                 self._queue = deque()
                 threading.Thread(target=self._write_queue, name="journal writer", daemon=True).start()

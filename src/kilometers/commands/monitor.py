@@ -76,23 +76,25 @@ def parse(arguments: list[str]) -> MonitorOptions | None:
         argument = rest.pop(0)
         if argument == "--":
             break
-        flag, has_value, value = argument.partition("=") if argument.startswith("--") else (argument, "", "")
+        if not argument.startswith("--") and len(argument) > 2:  # noqa: PLR2004  # "-vv" is "-v -v"
+            letters = [f"-{letter}" for letter in argument[1:]]
+            if "--" in letters:
+                return None
+            rest[:0] = letters
+            continue
+        flag, has_value, value = argument.partition("=")
         option = by_flag.get(flag)
-        if option is None:
+        if option is None or option.is_flag and has_value:
             return None
         if option.is_flag:
-            if has_value:
-                return None
             values[option.name] = True
             continue
         if not has_value:
             if not rest:
                 return None
             value = rest.pop(0)
-        if option.choices and value not in option.choices:
-            return None
         values[option.name] = value
-    if not rest:
+    if not rest or any(option.choices and values.get(option.name, option.choices[0]) not in option.choices for option in OPTIONS):
         return None
     return MonitorOptions(rest, **values)  # type: ignore[arg-type]  # the table says which are flags
 

@@ -8,7 +8,7 @@
 
 Little-endian; the CRC covers the bytes, then the header before it.  Kinds 1–3 are the streams (client_to_server,
 server_to_client, stderr); a stream record without bytes is that stream's end of file.  Kinds 16–18 are start, end and
-end of segment; their bytes are fields (`name=value` NUL …).
+end of segment; their bytes are fields (`name=value` NUL …).  Every segment begins with `start`, so one that is left alone tells its session.
 
 Invariants: stream_offset is the number of bytes of this stream that the relay read before these.  What is missing
 between two records is a gap; it is computed, never written (gap_reason says why, where the relay knew).  A segment's
@@ -178,9 +178,19 @@ def read_record(view: memoryview, at: int, position: int) -> Record | None:
     return Record(kind, stream_offset, monotonic_ns, wall_ns, gap_reason, data, position)
 
 
+def read_claim(view: memoryview) -> tuple[int, int, int] | None:
+    """Return (kind, end offset of the stream, wall_ns) that a torn or damaged record's header claims, if it is one."""
+    if len(view) < HEADER_SIZE:
+        return None
+    magic, version, kind, length, stream_offset, _, wall_ns, _ = _HEADER.unpack_from(view, 0)
+    if magic != RECORD_MAGIC or version != RECORD_VERSION or kind not in STREAMS or length > MAX_LENGTH:
+        return None
+    return kind, stream_offset + length, wall_ns
+
+
 def find_record(view: memoryview, at: int) -> int | None:
     """Return where the first valid record after *at* starts, or None: how reading goes on behind damage."""
-    data = view.obj if isinstance(view.obj, bytes) else bytes(view)
+    data = view.obj if isinstance(view.obj, bytes) and len(view.obj) == len(view) else bytes(view)
     while True:
         at = data.find(RECORD_MAGIC, at + 1)
         if at < 0:

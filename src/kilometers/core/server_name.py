@@ -29,13 +29,14 @@ PREFIXES = {"env", "exec", "nohup", "nice", "time", "sudo", "stdbuf", "timeout",
 TELLS_NOTHING = {"index", "main", "server", "app", "cli", "run", "start", "__main__", "dist", "build", "src", "bin", "lib", "out"}
 SCRIPT_ENDINGS = (".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".pl", ".php", ".sh")
 PROGRAM_ENDINGS = (".exe", ".cmd", ".bat", ".ps1", ".com")
-# Options of the launchers above that take the next word as their value.
+# Options that take the next word as their value: of the launchers above, and of interpreters, where -u, -v or -s stand alone.
 OPTIONS_WITH_VALUE = {
     "-p", "--package", "--from", "--with", "--python", "--index", "--index-url", "--registry", "-r", "--require",
     "--import", "--loader", "-W", "-X", "-e", "--env", "--env-file", "-v", "--volume", "--mount", "--network", "--net",
     "--name", "-u", "--user", "-w", "--workdir", "--entrypoint", "--add-host", "--platform", "--spec", "-C", "--cache",
     "-n", "-k", "-s", "-i0", "-o0",
 }  # fmt: skip
+INTERPRETER_OPTIONS_WITH_VALUE = {"-W", "-X", "-r", "--require", "--import", "--loader", "--env-file"}
 
 
 def server_name(command: list[str]) -> str:
@@ -76,13 +77,13 @@ def _is_duration(word: str) -> bool:
     return word.rstrip("smhd").replace(".", "", 1).isdigit()
 
 
-def _without_options(words: list[str]) -> list[str]:
+def _without_options(words: list[str], with_value: set[str] = OPTIONS_WITH_VALUE) -> list[str]:
     rest = list(words)
     while rest and rest[0].startswith("-"):
         option = rest.pop(0)
         if option == "--":
             break
-        if option in OPTIONS_WITH_VALUE and rest:
+        if option in with_value and rest:
             rest.pop(0)
     return rest
 
@@ -93,7 +94,8 @@ def _named_by_shell(program: str, words: list[str], *, depth: int) -> str:
             line = words[index + 1] if index + 1 < len(words) else ""
             last = line.replace("&&", ";").replace("||", ";").split(";")[-1]
             inner = [part.strip("'\"") for part in last.split()]
-            return _named_by(inner, depth=depth + 1) if inner else program
+            # env's rule is the shell's too: assignments may stand before the command
+            return _named_by(["env", *inner], depth=depth + 1) if inner else program
     rest = _without_options(words)
     return _script(rest[0]) if rest else program
 
@@ -148,7 +150,7 @@ def _named_by_interpreter(program: str, words: list[str]) -> str:
             return program
         if not word.startswith("-"):
             break
-    rest = _without_options(words)
+    rest = _without_options(words, INTERPRETER_OPTIONS_WITH_VALUE)
     return _script(rest[0]) if rest else program
 
 

@@ -1,0 +1,140 @@
+"""Events: what is kept of a frame, as it stands in the store, in a batch, and in what `km events --json` prints.
+
+`(session_id, seq)` identifies an event; `seq` is gapless from 0.  Its encoded JSON is made once (`encode`) and never
+again; the chain hash of an event is SHA-256(hash of seq − 1 ‖ wire), starting from the 16 bytes of session_id.
+
+Per direction, bytes captured = Σ size_bytes + Σ gap.bytes.  The server's stderr (`log` events and gaps without a
+direction) counts apart.  Absent fields do not apply.
+"""
+
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+MAX_WIRE_BYTES = 1 << 20
+MAX_TEXT = 1024  # of a method, target or id: longer ones come from no SDK, and lists stay readable
+EXCERPT_CHARACTERS = 200
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+CLIENT_TO_SERVER = "client_to_server"
+SERVER_TO_CLIENT = "server_to_client"
+
+
+class Gap(msgspec.Struct, omit_defaults=True, frozen=True):
+    """Bytes that could not be recorded; *bytes* is None where nobody knows how many."""
+
+    reason: str
+    bytes: int | None = None
+    until: datetime | None = None
+
+
+class Implementation(msgspec.Struct, omit_defaults=True, frozen=True):
+    """A client or server as it names itself; unverified."""
+
+    name: str = ""
+    version: str = ""
+
+
+class Event(msgspec.Struct, omit_defaults=True, gc=False):
+    """One event.  *call_seq* is the seq of the request that this event answers, continues, cancels or reports on."""
+
+    session_id: str
+    seq: int
+    at: datetime
+    kind: str
+    direction: str | None = None
+    method: str | None = None
+    target: str | None = None
+    request_id: str | None = None
+    call_seq: int | None = None
+    duration_us: int | None = None
+    status: str | None = None
+    error_code: int | None = None
+    size_bytes: int | None = None
+    reason: str | None = None
+    protocol_version: str | None = None
+    client: Implementation | None = None
+    server: Implementation | None = None
+    trace_id: str | None = None
+    gap: Gap | None = None
+    sha256: str | None = None
+    payload_state: str | None = None
+    payload: msgspec.Raw | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Event)
+
+
+def encode(event: Event) -> bytes:
+    """Return the event's wire form, at most 1 MiB: where it would be longer, the payload's longest strings are cut."""
+    wire = _encoder.encode(event)
+    if len(wire) <= MAX_WIRE_BYTES:
+        return wire
+    room = MAX_WIRE_BYTES - (len(wire) - len(event.payload or b""))
+    payload = shrink(bytes(event.payload or b""), room)
+    event.payload = msgspec.Raw(payload) if payload else None
+    event.payload_state = "truncated" if payload else "omitted"
+    return _encoder.encode(event)
+
+
+def decode(wire: bytes) -> Event:
+    """Return the event of a wire form.  Payloads with lone surrogates, which msgspec refuses, are read too."""
+    try:
+        return _decoder.decode(wire)
+    except msgspec.DecodeError:
+        fields = json.loads(wire)
+        payload = fields.pop("payload", None)
+        event = msgspec.convert(fields, Event)
+        event.payload = msgspec.Raw(json.dumps(payload).encode())
+        return event
+
+
+def chain_hash(previous: bytes, wire: bytes) -> bytes:
+    """Return the chain hash of an event: SHA-256(hash of seq − 1 ‖ wire)."""
+    return hashlib.sha256(previous + wire).digest()
+
+
+def at_time(wall_ns: int) -> datetime:
+    """Return a wall clock reading as an aware datetime, to the microsecond."""
+    return EPOCH + timedelta(microseconds=wall_ns // 1000)
+
+
+def cut_text(text: str) -> str:
+    """Return *text*, at most MAX_TEXT characters of it."""
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def excerpt(data: bytes) -> str:
+    """Return the beginning of bytes that are no message, safe to print: no control characters, valid text."""
+    text = data[: EXCERPT_CHARACTERS * 4].decode("utf-8", "replace").strip()
+    safe = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    return safe if len(safe) <= EXCERPT_CHARACTERS else safe[: EXCERPT_CHARACTERS - 1] + "…"
+
+
+def shrink(payload: bytes, limit: int) -> bytes:
+    """Return JSON of the same shape, its longest strings cut, of at most *limit* bytes; b"" where that is impossible."""
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        return b""
+    longest = len(payload)
+    while longest > 16:
+        longest //= 2
+        smaller = json.dumps(_cut_strings(value, longest), ensure_ascii=False, separators=(",", ":"))
+        encoded = smaller.encode("utf-8", "replace")
+        if len(encoded) <= limit:
+            return encoded
+    return b""
+
+
+def _cut_strings(value: object, longest: int) -> object:
+    if isinstance(value, str):
+        return value if len(value) <= longest else f"{value[:longest]}… [{len(value) - longest} characters cut]"
+    if isinstance(value, list):
+        return [_cut_strings(item, longest) for item in value]
+    if isinstance(value, dict):
+        return {key: _cut_strings(item, longest) for key, item in value.items()}
+    return value

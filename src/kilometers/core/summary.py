@@ -1,0 +1,73 @@
+"""A session as `km sessions --json` prints it, made from its state."""
+
+from datetime import datetime
+
+import msgspec
+
+from kilometers.core.event import Implementation, at_time
+from kilometers.core.redact import redact_command
+from kilometers.core.session import SessionState
+
+
+class SessionSummary(msgspec.Struct, omit_defaults=True):
+    """What is known of a session; absent = not (yet) known.  *is_clean* is False once it ended without its relay's word."""
+
+    session_id: str
+    name: str = ""
+    command: list[str] = []
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_status: int | None = None
+    signal: int | None = None
+    is_clean: bool | None = None
+    client: Implementation | None = None
+    server: Implementation | None = None
+    protocol_version: str | None = None
+    host: str = ""
+    user: str = ""
+    capture: str = ""
+    events: int = 0
+    gaps: int = 0
+    calls: int = 0
+    errors: int = 0
+    unanswered: int = 0
+    is_probe: bool = False
+    continues: str | None = None
+    shipped_through: int | None = None
+
+
+def summarize(state: SessionState, *, is_ended: bool) -> SessionSummary:
+    """Return a session's summary; while it lives nothing is said of its end."""
+
+    def first(name: str) -> str:
+        return state.fields.get(name, [""])[0]
+
+    summary = SessionSummary(
+        session_id=state.session_id,
+        name=first("name"),
+        command=redact_command(state.fields.get("argv", [])),
+        started_at=at_time(state.started_ns) if state.started_ns else None,
+        client=state.client,
+        server=state.server,
+        protocol_version=state.protocol_version,
+        host=first("host"),
+        user=first("user"),
+        capture=first("capture"),
+        events=state.next_seq,
+        gaps=state.gaps,
+        calls=state.calls,
+        errors=state.errors,
+        unanswered=state.unanswered,
+        is_probe=is_ended and state.is_probe,
+    )
+    if is_ended:
+        summary.ended_at = at_time(state.ended_ns)
+        summary.is_clean = state.is_clean
+        summary.exit_status = _number(state.end_fields, "exit_status")
+        summary.signal = _number(state.end_fields, "signal")
+    return summary
+
+
+def _number(fields: dict[str, list[str]], name: str) -> int | None:
+    value = fields.get(name, [""])[0]
+    return int(value) if value.isdigit() else None

@@ -1,0 +1,236 @@
+"""The recorder's side of the journal: find sessions, read their records in order, unlink what is recorded.
+
+Counterpart: journal_writer.py.  A segment that is still written may end in half a record: that is read again later.
+In a segment that is not written any more, or that goes on behind it, what has no valid CRC is damage and is stepped
+over; the stream offsets of what comes next say how many bytes are missing.
+"""
+
+import os
+from collections.abc import Iterator
+
+from kilometers import locks
+from kilometers.core import journal as format
+from kilometers.core.session_id import is_session_id
+
+READ_BYTES = 1 << 20
+
+
+class JournalTooNew(Exception):
+    """A newer km wrote this journal: this one must leave it alone."""
+
+
+class Lost:
+    """How far the relay had read where no record says so, and why the bytes before are missing."""
+
+    __slots__ = ("offsets", "reason", "wall_ns")
+
+    def __init__(self, offsets: tuple[int, int, int], reason: int, wall_ns: int) -> None:
+        self.offsets = offsets
+        self.reason = reason
+        self.wall_ns = wall_ns
+
+
+def find_sessions(folders: list[str]) -> dict[str, list[str]]:
+    """Return the paths of each session's journal files: segments and lock, in every folder."""
+    found: dict[str, list[str]] = {}
+    for folder in folders:
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            session_id, dot, ending = name.partition(".")
+            if is_session_id(session_id) and dot and (ending.isdigit() or ending == "lock"):
+                found.setdefault(session_id, []).append(os.path.join(folder, name))
+    return found
+
+
+def find_markers(folder: str) -> dict[str, str]:
+    """Return the sessions that have a marker, with the journal's folder that it names ("" = not said)."""
+    markers: dict[str, str] = {}
+    try:
+        names = [name for name in os.listdir(folder) if is_session_id(name)]
+    except OSError:
+        return {}
+    for name in names:
+        try:
+            with open(os.path.join(folder, name), encoding="utf-8", errors="surrogateescape") as file:
+                markers[name] = file.read(4096)
+        except OSError:
+            continue
+    return markers
+
+
+def is_living(paths: list[str]) -> bool:
+    """Whether a session's relay lives: it holds an OS lock on its lock file."""
+    for path in paths:
+        if not path.endswith(".lock"):
+            continue
+        try:
+            fd = os.open(path, os.O_RDWR)
+        except OSError:
+            continue
+        is_free = locks.try_lock(fd)
+        os.close(fd)
+        if not is_free:
+            return True
+    return False
+
+
+class JournalReader:
+    """Reads one session's segments, oldest first."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.paths: list[str] = []
+        self.number = -1
+        self.first_base: tuple[int, int, int] | None = None
+        """Base offsets of the first segment that was found: what went before it is not in this journal."""
+        self._segments: dict[int, str] = {}
+        self._fd = -1
+        self._position = 0
+        self._read_segments: list[tuple[int, tuple[int, int, int]]] = []
+
+    def close(self) -> None:
+        """Let go of the segment that is being read."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def refresh(self, paths: list[str]) -> None:
+        """Take note of which files there are now."""
+        self.paths = paths
+        self._segments = {}
+        for path in paths:
+            ending = path.rpartition(".")[2]
+            if ending.isdigit():
+                self._segments[int(ending)] = path
+
+    def has_segment(self) -> bool:
+        """Whether any segment is there, read or not."""
+        return bool(self._segments)
+
+    def read(self, *, is_dead: bool) -> Iterator[format.Record | Lost]:
+        """Yield what has come in since the last time.  Raises JournalTooNew; OSError for a folder that went away.
+
+        With *is_dead* nothing will be written any more: what is unreadable now is damage.
+        """
+        while True:
+            if self._fd < 0 and not (yield from self._open_next(is_dead=is_dead)):
+                return
+            newer = [number for number in self._segments if number > self.number]
+            may_end = is_dead or self._has_record(newer)
+            if (yield from self._read_segment(is_final=may_end)) or may_end:
+                if may_end and not newer:
+                    return
+                self.close()
+                continue
+            return
+
+    def last_words(self) -> Iterator[Lost]:
+        """Yield what the slots of a dead session's segments, and its torn tail, say of bytes that are in no record."""
+        for number in sorted(self._segments):
+            try:
+                with open(self._segments[number], "rb") as file:
+                    totals = format.read_slot(file.read(format.PAGE_SIZE))
+            except OSError:
+                continue
+            if totals is not None:
+                yield Lost(totals.offsets, totals.reason, totals.wall_ns)
+
+    def note_read(self, offsets: tuple[int, int, int]) -> None:
+        """Remember up to which stream offsets the segments that were left behind reach."""
+        for number in sorted(self._segments):
+            if number < self.number and number not in {known for known, _ in self._read_segments}:
+                self._read_segments.append((number, offsets))
+
+    def unlink_recorded(self, consumed: tuple[int, int, int]) -> None:
+        """Unlink the segments that were left behind and whose bytes are all in events."""
+        for number, offsets in list(self._read_segments):
+            if all(have >= need for have, need in zip(consumed, offsets, strict=True)):
+                self._read_segments.remove((number, offsets))
+                _unlink(self._segments.pop(number, ""))
+
+    def unlink_all(self) -> None:
+        """Unlink everything of a session that has ended and is recorded; the lock last."""
+        self.close()
+        for path in sorted(self.paths, key=lambda path: path.endswith(".lock")):
+            _unlink(path)
+
+    def _open_next(self, *, is_dead: bool) -> Iterator[format.Record | Lost]:
+        """Open the next segment and yield its base; returns (as generator) whether there is one."""
+        numbers = sorted(number for number in self._segments if number > self.number)
+        if not numbers:
+            return False
+        number = numbers[0]
+        try:
+            fd = os.open(self._segments[number], os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError:
+            del self._segments[number]
+            return False
+        page = format.read_page(os.pread(fd, format.PAGE_SIZE, 0))
+        if page is not None and page.format > format.FORMAT:
+            os.close(fd)
+            raise JournalTooNew(self._segments[number])
+        if page is None and not is_dead and len(numbers) == 1:
+            os.close(fd)  # its relay is still writing the first page
+            return False
+        self._fd, self.number, self._position = fd, number, format.PAGE_SIZE
+        if page is not None:
+            if self.first_base is None:
+                self.first_base = page.base
+            yield Lost(page.base, format.LOST_JOURNAL, 0)
+        return True
+
+    def _has_record(self, numbers: list[int]) -> bool:
+        """Whether the relay has gone on to a newer segment: it appends to no older one then."""
+        for number in numbers:
+            try:
+                if os.stat(self._segments[number]).st_size > format.PAGE_SIZE:
+                    return True
+            except OSError:
+                continue
+        return False
+
+    def _read_segment(self, *, is_final: bool) -> Iterator[format.Record | Lost]:
+        """Yield the records from the current position; returns (as generator) whether the segment has ended."""
+        while True:
+            size = os.fstat(self._fd).st_size - self._position
+            view = memoryview(os.pread(self._fd, min(max(size, 0), READ_BYTES + format.MAX_LENGTH), self._position))
+            at = 0
+            while (record := format.read_record(view, at, self._position + at)) is not None:
+                at += record.size
+                self._position += record.size
+                yield record
+                if record.kind == format.END_OF_SEGMENT:
+                    return True
+                if at > READ_BYTES:
+                    break
+            if at > READ_BYTES:
+                continue
+            rest = view[at:]
+            if not len(rest):
+                return False
+            behind = format.find_record(memoryview(bytes(rest)), 0)
+            if behind is not None:
+                self._position += behind
+                continue
+            if is_final:
+                yield from self._torn_tail(rest)
+                self._position += len(rest)
+            return False
+
+    def _torn_tail(self, rest: memoryview) -> Iterator[Lost]:
+        """Yield what the header of an unreadable last record claims, if it is a header."""
+        claim = format.read_claim(rest)
+        if claim is not None:
+            kind, through, wall_ns = claim
+            first, second, third = (through if stream == kind else 0 for stream in format.STREAMS)
+            yield Lost((first, second, third), format.DAMAGED, wall_ns)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # already gone, with its folder

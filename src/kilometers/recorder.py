@@ -1,0 +1,349 @@
+"""The recorder: one process per user that turns journals into events in the store.
+
+    wait ──▶ scan (which journals are there) ──▶ read ──▶ commit ──▶ unlink ──▶ wait
+                                        at any failure of the store: forget everything, wait, scan again
+
+Crash-only: start-up and recovery are the same code; what is in memory can be dropped at any moment, because the
+journal and the store have it.  It runs at nice 19, sleeps until a journal changes, and leaves when nothing is left to
+record.  Started by election.py with recorder.lock inherited.
+"""
+
+import os
+import time
+
+import apsw
+
+from kilometers import __version__, election, journal_reader, locks, paths
+from kilometers.capture import boot_id, memory_identity
+from kilometers.core import settings
+from kilometers.core.session_id import make_session_id
+from kilometers.errors import EXIT_OK, EXIT_OUR_BUG
+from kilometers.faults import arm, reach
+from kilometers.log import open_log
+from kilometers.poison import PoisonNote
+from kilometers.recording import STEP_BYTES, Recording
+from kilometers.retention import Retention
+from kilometers.store import Store, StoreTooNew, move_aside
+from kilometers.watch import Watcher
+
+COMMIT_EVERY_S = 0.05
+LINGER_S = 10.0
+SLEEP_S = 60.0
+RETRY_STORE_S = 1.0
+RETRY_LOCK_S = 1.0
+LIVENESS_AGAIN_S = 0.05
+BALLAST_BYTES = 4 << 20
+
+
+class Recorder:
+    """Records all sessions of one home."""
+
+    def __init__(self, home: paths.Home, lock_fd: int) -> None:
+        self.home = home
+        self.lock_fd = lock_fd
+        self.log = open_log(home.log_file)
+        self.note = PoisonNote(os.path.join(home.folder, "recorder.note"))
+        self.watcher = Watcher()
+        self.recordings: dict[str, Recording] = {}
+        self.extra_folders: set[str] = set()
+        self.changed: set[str] | None = None
+        """Names of journal files that changed; None = look at everything."""
+        self.store = self.open_store()
+        self.retention = Retention(self.store)
+        self.committed_s = 0.0
+
+    def run(self) -> int:
+        """Record until nothing is left to record."""
+        self.log.info("recorder started", version=__version__, pid=os.getpid(), home=self.home.folder)
+        self.close_lost_sessions()
+        while True:
+            try:
+                if not self.step() and not self.sleep():
+                    return EXIT_OK
+            except (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError) as error:
+                self.wait_for_the_disk(error)
+            except (apsw.CorruptError, apsw.NotADBError) as error:
+                self.replace_store(error)
+
+    def step(self) -> bool:
+        """Read, commit, unlink; whether there is more to read."""
+        found = self.scan()
+        reach("scanned")
+        touched = self.read(found)
+        reach("read")
+        self.note.clear()
+        if touched:
+            with self.store.transaction():
+                for recording in touched:
+                    recording.save()
+                    reach("in_transaction")
+                reach("before_commit")
+            self.committed_s = time.monotonic()
+            reach("committed")
+            for recording in touched:
+                recording.unlink(os.path.join(self.home.journal_folder, recording.journal_id))
+            reach("unlinked")
+        for recording in [recording for recording in self.recordings.values() if recording.is_finished]:
+            self.log.info("session recorded", session_id=recording.journal_id)
+            recording.close()
+            del self.recordings[recording.journal_id]
+            reach("finished")
+        has_more = any(recording.has_news for recording in self.recordings.values())
+        if not has_more:
+            self.note.relax()
+        return has_more
+
+    def scan(self) -> dict[str, list[str]]:
+        """Return the journal files of every session that may have news."""
+        # Markers first: a relay makes its journal, then its marker.
+        markers = journal_reader.find_markers(self.home.journal_folder)
+        self.extra_folders.update(folder for folder in markers.values() if folder)
+        folders = self.folders()
+        for folder in folders:
+            self.watcher.add(folder)
+        found = journal_reader.find_sessions(folders)
+        for session_id in found.keys() - self.recordings.keys():
+            self.adopt(session_id, found[session_id])
+        for session_id in (markers.keys() | self.recordings.keys()) - found.keys():
+            self.lose(session_id)
+        return found
+
+    def folders(self) -> list[str]:
+        """Return every folder that may hold journals."""
+        return list(dict.fromkeys([*self.home.journal_folders(), *sorted(self.extra_folders)]))
+
+    def adopt(self, session_id: str, files: list[str]) -> None:
+        """Begin to record a session, or clear up after one that is recorded."""
+        recording = Recording(session_id, self.store, self.note, self.install_id)
+        if recording.is_finished:
+            recording.reader.refresh(files)
+            recording.unlink(os.path.join(self.home.journal_folder, session_id))
+            return
+        self.recordings[session_id] = recording
+
+    def lose(self, session_id: str) -> None:
+        """End a session whose journal has disappeared."""
+        recording = self.recordings.get(session_id) or Recording(session_id, self.store, self.note, self.install_id)
+        if not recording.is_finished:
+            self.log.warning("journal lost", session_id=session_id)
+            recording.lose()
+            with self.store.transaction():
+                recording.save()
+        recording.unlink(os.path.join(self.home.journal_folder, session_id))
+        recording.close()
+        self.recordings.pop(session_id, None)
+
+    def read(self, found: dict[str, list[str]]) -> list[Recording]:
+        """Read the sessions that may have news, until the step is full; return those to save."""
+        touched: list[Recording] = []
+        room_bytes = STEP_BYTES
+        for session_id, recording in list(self.recordings.items()):
+            if room_bytes <= 0:
+                recording.has_news = True
+                continue
+            if not (recording.has_news or self.has_changed(session_id)):
+                continue
+            room_bytes -= recording.read(found[session_id])
+            touched.append(recording)
+        self.changed = set()
+        return touched
+
+    def has_changed(self, session_id: str) -> bool:
+        """Whether the watcher said so."""
+        return self.changed is None or any(name.startswith(session_id) for name in self.changed)
+
+    def sleep(self) -> bool:
+        """Wait for news; False when it is time to leave."""
+        since_commit_s = time.monotonic() - self.committed_s
+        if since_commit_s < COMMIT_EVERY_S:
+            time.sleep(COMMIT_EVERY_S - since_commit_s)
+        self.retention.apply()
+        self.changed = self.watcher.wait(SLEEP_S if self.recordings else LINGER_S)
+        if self.changed is None or any(name.endswith(".lock") for name in self.changed):
+            # A lock is let go a moment after its file is closed where the relay was just starting a process.
+            time.sleep(LIVENESS_AGAIN_S)
+        if self.changed != set() or self.recordings:
+            return True
+        return not self.leave()
+
+    def leave(self) -> bool:
+        """Let go of the lock, look once more, and take it again if there is work after all; whether we leave."""
+        self.store.close()
+        self.write_lock_file(failures=0)
+        reach("leaving")
+        locks.unlock(self.lock_fd)
+        deadline_s = time.monotonic() + RETRY_LOCK_S
+        while self.has_work():
+            if locks.try_lock(self.lock_fd):
+                self.store = self.open_store()
+                self.retention = Retention(self.store)
+                self.changed = None
+                return False
+            if time.monotonic() > deadline_s:  # somebody else has it: the work is theirs
+                break
+            time.sleep(COMMIT_EVERY_S)
+        self.note.remove()
+        for folder in self.home.ram_folders():
+            try:
+                os.rmdir(folder)
+            except OSError:
+                pass  # not there, or not empty: a relay has just begun
+        self.log.info("recorder left: nothing to record")
+        return True
+
+    def has_work(self) -> bool:
+        """Whether any session's journal or marker is there."""
+        return bool(journal_reader.find_sessions(self.folders()) or os.listdir(self.home.journal_folder))
+
+    def close_lost_sessions(self) -> None:
+        """End the sessions that the store has without an end and that have no journal: a power loss, a logout."""
+        markers = journal_reader.find_markers(self.home.journal_folder)
+        self.extra_folders.update(folder for folder in markers.values() if folder)
+        found = journal_reader.find_sessions(self.folders())
+        for _, journal_id in self.store.unended_sessions(self.install_id):
+            if journal_id not in found:
+                self.lose(journal_id)
+
+    def open_store(self) -> Store:
+        """Open the store; a damaged one is moved aside and a new one begun.  Raises StoreTooNew."""
+        path = self.home.store_file
+        is_lost = not os.path.exists(path)
+        aside = ""
+        try:
+            store = Store(path)
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            aside = move_aside(path)
+            self.log.error("the store is damaged and was moved aside", store=path, aside=aside, error=str(error))
+            is_lost = True
+            store = Store(path)
+        with store.transaction():
+            if is_lost:
+                store.set_meta("replaced_at_ms", str(time.time_ns() // 1_000_000))
+            if aside:
+                store.set_meta("moved_aside", aside)
+            self.install_id = self.claim(store)
+        self.make_ballast()
+        return store
+
+    def claim(self, store: Store) -> str:
+        """Return the install id: a new one where the store was made on another machine or copied to another home."""
+        owner = f"{machine_id()} {paths.folder_hash(self.home.folder)}"
+        if store.meta("owner") != owner:
+            store.set_meta("owner", owner)
+            store.set_meta("install_id", make_session_id(time.time_ns(), os.urandom(10)))
+        return store.meta("install_id")
+
+    def replace_store(self, error: Exception) -> None:
+        """Go on with a new store; sessions that live go on as new streams."""
+        self.forget()
+        aside = move_aside(self.home.store_file)
+        self.log.error("the store is damaged and was moved aside", aside=aside, error=str(error))
+        self.store = self.open_store()
+        with self.store.transaction():
+            self.store.set_meta("moved_aside", aside)
+        self.retention = Retention(self.store)
+
+    def wait_for_the_disk(self, error: Exception) -> None:
+        """Wait, with nothing kept in memory; the journal holds what comes in meanwhile."""
+        self.log.warning("the store cannot be written; waiting", error=str(error))
+        ballast = os.path.join(self.home.store_folder, "ballast")
+        if isinstance(error, apsw.FullError) and os.path.exists(ballast):
+            os.unlink(ballast)
+        self.forget()
+        while True:
+            time.sleep(RETRY_STORE_S)
+            try:
+                self.store = self.open_store()
+            except apsw.Error:
+                continue
+            self.retention = Retention(self.store)
+            return
+
+    def forget(self) -> None:
+        """Drop what is in memory: the journal and the store have it."""
+        for recording in self.recordings.values():
+            recording.close()
+        self.recordings.clear()
+        self.changed = None
+        try:
+            self.store.close()
+        except apsw.Error:
+            pass  # it cannot checkpoint either; the WAL stays for the next one
+
+    def make_ballast(self) -> None:
+        """Keep 4 MB that can be given up when the disk is full, so that the store can still be put in order."""
+        path = os.path.join(self.home.store_folder, "ballast")
+        if os.path.exists(path):
+            return
+        try:
+            with open(path, "xb") as file:
+                file.write(bytes(BALLAST_BYTES))
+        except OSError:
+            if os.path.exists(path):
+                os.unlink(path)
+
+    def write_lock_file(self, *, failures: int | None = None) -> None:
+        """Say in recorder.lock who records, and where its journals may be."""
+        content = election.read_lock(self.lock_fd)
+        election.name_newest(content)
+        content.pid = os.getpid()
+        content.boot_id = boot_id()
+        content.journal = memory_identity(self.home.ram_folders())
+        content.failures = content.failures if failures is None else failures
+        election.write_lock(self.lock_fd, content)
+
+
+def machine_id() -> str:
+    """Return what tells this machine from another; "" where the OS has no such thing."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            with open(path) as file:
+                return file.read().strip()
+        except OSError:
+            continue
+    return ""
+
+
+def take_lock(home: paths.Home) -> int | None:
+    """Return the locked descriptor of recorder.lock: inherited, or taken within a second; None if another has it."""
+    inherited = election.INHERITED_LOCK_FD
+    try:
+        if os.path.samestat(os.fstat(inherited), os.stat(home.recorder_lock)) and locks.try_lock(inherited):
+            os.set_inheritable(inherited, False)
+            return inherited
+    except OSError:
+        pass  # started by hand, or on Windows
+    fd = election.open_lock(home)
+    deadline_s = time.monotonic() + RETRY_LOCK_S
+    while not locks.try_lock(fd):
+        if time.monotonic() > deadline_s:
+            return None
+        time.sleep(COMMIT_EVERY_S)
+    return fd
+
+
+def run() -> int:
+    """Record until nothing is left to record; leave at once if another recorder works."""
+    home = paths.find_home()
+    os.umask(0o077)
+    os.chdir(os.path.abspath(os.sep))
+    paths.make_home(home)
+    arm(home.folder)
+    lock_fd = take_lock(home)
+    if lock_fd is None:
+        return EXIT_OK
+    reach("started")
+    try:
+        recorder = Recorder(home, lock_fd)
+    except StoreTooNew as error:
+        open_log(home.log_file).error(str(error))
+        return error.exit_status
+    recorder.write_lock_file()
+    try:
+        return recorder.run()
+    except journal_reader.JournalTooNew as error:
+        recorder.log.error("a newer km wrote this journal; it is left to the newer km", journal=str(error))
+        return EXIT_OK
+    except Exception:  # the last word before the next recorder tries again
+        recorder.log.exception("recorder failed")
+        return EXIT_OUR_BUG

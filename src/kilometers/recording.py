@@ -1,0 +1,135 @@
+"""One session being recorded: its journal's reader, its core Session, its row in the store.
+
+The order of a step is what makes it exactly once: read, commit (rows, open calls, state), and only then unlink.
+"""
+
+import os
+import time
+
+from kilometers import journal_reader
+from kilometers.core import journal
+from kilometers.core.session import Session, SessionState, new_state
+from kilometers.core.session_id import make_session_id
+from kilometers.core.summary import summarize
+from kilometers.faults import reach
+from kilometers.journal_reader import JournalReader, Lost
+from kilometers.poison import PoisonNote
+from kilometers.store import Store
+
+STEP_BYTES = 4 << 20  # of all sessions together, so that memory does not follow what has piled up
+
+
+class Recording:
+    """A session between its journal and its row."""
+
+    def __init__(self, journal_id: str, store: Store, note: PoisonNote, install_id: str) -> None:
+        self.journal_id = journal_id
+        self.store = store
+        self.note = note
+        self.install_id = install_id
+        self.reader = JournalReader(journal_id)
+        self.is_dead = False
+        self.is_finished = False
+        self.has_news = True
+        self._session: Session | None = None
+        self._number = 0
+        kept = store.find_session(journal_id)
+        if kept is not None:
+            self._number = kept.session_no
+            self._session = self._make_session(kept.state, kept.calls)
+            self.is_finished = kept.is_ended
+
+    def _make_session(self, state: SessionState, calls: list[object] | None = None) -> Session:
+        def is_poison(stream: int, offset: int, size_bytes: int) -> bool:
+            reach("frame")
+            return self.note.is_poison(self.journal_id, stream, offset, size_bytes)
+
+        return Session(state, calls, is_poison=is_poison)  # type: ignore[arg-type]
+
+    def read(self, paths: list[str]) -> int:
+        """Read what has come in, up to STEP_BYTES, and return how many bytes it was."""
+        self.is_dead = not journal_reader.is_living(paths)
+        self.reader.refresh(paths)
+        size_bytes = 0
+        for item in self.reader.read(is_dead=self.is_dead):
+            session = self._session or self._begin()
+            if isinstance(item, Lost):
+                session.take_totals(item.offsets, item.reason, item.wall_ns or time.time_ns())
+            else:
+                session.take(item)
+                size_bytes += item.size
+            if size_bytes >= STEP_BYTES:
+                self.has_news = True
+                return size_bytes
+        self.has_news = False
+        if self.is_dead:
+            self._end(session=self._session or self._begin())
+        return size_bytes
+
+    def lose(self) -> None:
+        """End a session whose journal is gone: what the store does not have, nobody has."""
+        session = self._session or self._begin()
+        session.lose(journal.REASONS[journal.LOST_JOURNAL], time.time_ns())
+        session.finish(time.time_ns())
+        self.is_finished = True
+
+    def save(self) -> None:
+        """Write what has been read; inside the step's transaction."""
+        session = self._session
+        if session is None:
+            return
+        state = session.sync_state()
+        if not self._number:
+            continues = self.journal_id if state.session_id != self.journal_id else None
+            self._number = self.store.add_session(
+                state, journal_id=self.journal_id, continues=continues, install_id=self.install_id
+            )
+        self.store.add_events(self._number, session.take_rows())
+        self.store.save_calls(self._number, session.pairing.take_changes())
+        summary = summarize(state, is_ended=self.is_finished)
+        summary.continues = self.journal_id if state.session_id != self.journal_id else None
+        self.store.save_session(self._number, state, summary)
+
+    def unlink(self, marker: str) -> None:
+        """Unlink what is recorded; after the commit."""
+        session = self._session
+        if session is None:
+            return
+        if self.is_finished:
+            if os.path.exists(marker):
+                os.unlink(marker)
+            self.reader.unlink_all()
+            return
+        state = session.state
+        streams = [state.stream(number) for number in journal.STREAMS]
+        first, second, third = (stream.consumed for stream in streams)
+        self.reader.note_read(session.read_through())
+        self.reader.unlink_recorded((first, second, third))
+
+    def close(self) -> None:
+        """Let go of the journal's files."""
+        self.reader.close()
+
+    def _begin(self) -> Session:
+        """Make the session; as a new stream where the store that had it was lost and a new one was begun."""
+        base = self.reader.first_base or (0, 0, 0)
+        is_elsewhere = any(base) and started_ms(self.journal_id) < int(self.store.meta("replaced_at_ms") or 0)
+        state = new_state(make_session_id(time.time_ns(), os.urandom(10)) if is_elsewhere else self.journal_id)
+        if is_elsewhere:
+            for number, offset in zip(journal.STREAMS, base, strict=True):
+                state.stream(number).consumed = offset
+                state.stream(number).is_torn = True
+        self._session = self._make_session(state)
+        return self._session
+
+    def _end(self, session: Session) -> None:
+        if not session.state.is_clean:
+            for lost in self.reader.last_words():
+                session.take_totals(lost.offsets, lost.reason, lost.wall_ns)
+        session.finish(time.time_ns())
+        self.is_finished = True
+
+
+def started_ms(session_id: str) -> int:
+    """Return the time in a UUIDv7, in ms since the epoch."""
+    return int(session_id.replace("-", "")[:12], 16)

@@ -1,0 +1,50 @@
+"""Retention: sessions older than `retention_days` go, then the oldest until the store fits into `retention_mb`."""
+
+import time
+import tomllib
+
+from kilometers import paths
+from kilometers.core import settings
+from kilometers.store import Store
+
+EVERY_S = 60.0
+DAY_US = 86_400_000_000
+
+
+class Retention:
+    """Deletes what is too old or too much, a session at a time, never one that lives."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._next_s = 0.0
+
+    def apply(self) -> None:
+        """Delete, at most once a minute; short transactions, so that recording goes on in between."""
+        if time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + EVERY_S
+        days, megabytes = limits()
+        oldest_us = time.time_ns() // 1000 - days * DAY_US
+        while (oldest := self.store.oldest_ended_session()) is not None:
+            number, ended_at_us = oldest
+            if ended_at_us >= oldest_us and self.store.used_bytes() <= megabytes * 1_000_000:
+                return
+            self.store.delete_session(number)
+            self.store.give_back()
+
+
+def limits() -> tuple[int, int]:
+    """Return the days and megabytes that config.toml says; the defaults where it cannot be understood."""
+    config: dict[str, object] = {}
+    try:
+        with open(paths.find_home().config_file, "rb") as file:
+            config = tomllib.load(file)
+    except (OSError, ValueError):
+        pass
+    found = []
+    for name in (settings.RETENTION_DAYS, settings.RETENTION_MB):
+        try:
+            found.append(int(settings.resolve(name, config=config).value))
+        except ValueError:
+            found.append(int(settings.SETTINGS[name][0]))
+    return found[0], found[1]

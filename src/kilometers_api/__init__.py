@@ -1,0 +1,1 @@
+"""The team server that keeps what many km send."""

@@ -1,0 +1,50 @@
+"""The programs that a run measures and measures with: km, and small C programs compiled on the spot."""
+
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+SOURCES = Path(__file__).parent
+C_PROGRAMS = ("echo_server", "load_client", "bare_relay", "exec_clock")
+ELF_MAGIC = b"\x7fELF"
+
+
+class Programs(msgspec.Struct, frozen=True, kw_only=True):
+    """Paths of everything that is run; *km* is None where it is not installed."""
+
+    echo_server: str
+    load_client: str
+    bare_relay: str
+    exec_clock: str
+    km: str | None
+
+    @property
+    def is_km_native(self) -> bool:
+        """Whether km is a compiled program and not a Python script."""
+        if self.km is None:
+            return False
+        with Path(self.km).open("rb") as file:
+            return file.read(len(ELF_MAGIC)) == ELF_MAGIC
+
+    def wrappers(self, *names: str) -> dict[str, list[str]]:
+        """Return what stands before the server's command for each of *names*: direct, bare, km (if there is one)."""
+        prefixes = {"direct": [], "bare": [self.bare_relay]}
+        if self.km is not None:
+            prefixes["km"] = [self.km, "monitor", "--"]
+        return {name: prefixes[name] for name in names if name in prefixes}
+
+
+def compile_programs(folder: Path, *, km: str | None) -> Programs:
+    """Compile the C programs into *folder*."""
+    return Programs(km=km, **{name: compile_program(name, folder) for name in C_PROGRAMS})
+
+
+def compile_program(name: str, folder: Path) -> str:
+    """Compile one program and return its path.  Raises SystemExit with what the compiler said."""
+    target = folder / name
+    command = ["cc", "-O2", "-Wall", "-Wextra", "-pthread", "-o", str(target), str(SOURCES / f"{name}.c")]
+    compiler = subprocess.run(command, capture_output=True, text=True, check=False)
+    if compiler.returncode != 0:
+        raise SystemExit(compiler.stderr)
+    return str(target)

@@ -1,0 +1,63 @@
+"""Start-up: from the exec of a command to the server's first instruction."""
+
+import subprocess
+import sys
+
+import msgspec
+
+from bench.figures import MILLISECOND_NS, Figure, median, milliseconds
+from bench.sessions import Run
+
+TARGET_NS = 40 * MILLISECOND_NS
+EXEC_FROM_PYTHON = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
+
+
+class Started(msgspec.Struct):
+    """The params of exec_clock's notification."""
+
+    took_ns: int
+
+
+class Notification(msgspec.Struct):
+    """What exec_clock says when it is reached."""
+
+    params: Started
+
+
+def measure(run: Run) -> list[Figure]:
+    """Start the server each way in turns; a session that stays keeps the recorder alive meanwhile."""
+    wrappers = run.programs.wrappers("direct", "bare", "km")
+    # What the interpreter alone takes: a Python relay cannot be faster.
+    wrappers["Python"] = [sys.executable, "-I", "-S", "-c", EXEC_FROM_PYTHON]
+    run.start_clients(200, "km")
+    for wrapper in wrappers.values():
+        start_once(run, wrapper)
+    taken_ns: dict[str, list[int]] = {name: [] for name in wrappers}
+    for _ in range(run.pick(15, 4)):
+        for name, wrapper in wrappers.items():
+            taken_ns[name].append(start_once(run, wrapper))
+        run.settle()
+    return [compare(name, taken_ns, run) for name in taken_ns if name != "direct"]
+
+
+def start_once(run: Run, wrapper: list[str]) -> int:
+    """Return the nanoseconds from the exec of *wrapper* to the server's start."""
+    clock = run.programs.exec_clock
+    command = [clock, "start", *wrapper, clock, "stop"]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, env=run.environment(), check=True)
+    return msgspec.json.decode(ended.stdout.splitlines()[0], type=Notification).params.took_ns
+
+
+def compare(name: str, taken_ns: dict[str, list[int]], run: Run) -> Figure:
+    """Return one way of starting beside the direct one.  The target is the native program's."""
+    middle_ns, direct_ns = median(taken_ns[name]), median(taken_ns["direct"])
+    is_km = name == "km"
+    shown = {"km": "km" if run.programs.is_km_native else "km as a script", "bare": "C relay"}.get(name, name)
+    return Figure(
+        what=f"start-up, {shown}",
+        value=milliseconds(middle_ns),
+        baseline=f"direct {milliseconds(direct_ns)}",
+        ratio=middle_ns / direct_ns,
+        target=f"native ≤ {milliseconds(TARGET_NS)}" if is_km else "",
+        is_met=middle_ns <= TARGET_NS if is_km and run.programs.is_km_native else None,
+    )

@@ -1,0 +1,63 @@
+"""Each test has a KILOMETERS_HOME of its own, whose recorder it keeps from starting."""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faults.disk_faults import build
+from kilometers import paths
+from relay.wrapped import end_survivors, ram_folders
+
+if sys.platform != "linux":
+    collect_ignore_glob = ["test_*.py"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home with `recorder.lock` held: a recorder would consume the segments that the tests read."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    lock_fd = os.open(home / "recorder.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock_fd, fcntl.LOCK_EX)
+    folders = ram_folders(home)
+    yield home
+    end_survivors(home)
+    os.close(lock_fd)
+    for folder in folders:
+        remove(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, or the symlink that stands in its place."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def memory_folder(home: Path) -> Iterator[Path]:
+    """A folder in memory that is the test's own, below which a journal may be."""
+    folder = Path("/dev/shm") / f"km-test-{os.getpid()}-{home.stat().st_ino}"
+    folder.mkdir(mode=0o700)
+    yield folder
+    end_survivors(home)
+    remove(folder)
+
+
+@pytest.fixture
+def disk_folder(home: Path) -> Path:
+    """A folder that is not in memory, where km hands its journal to a writer thread."""
+    if paths.is_in_memory(str(home)):
+        pytest.skip("the temporary folder is in memory here")
+    return home / "disk"
+
+
+@pytest.fixture(scope="session")
+def fault_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("disk_faults"))
