@@ -1,6 +1,204 @@
-"""Temporary."""
+"""The Click commands: options in, one call per command out; the only error funnel."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from kilometers import __version__
+from kilometers.commands import demo, events, monitor, sessions, show, status, version
+from kilometers.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: one value, or one per line for lists.")
+ALL = click.option("--all", "with_all", is_flag=True, help="Probe sessions too.")
+LIMIT = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
+SINCE = click.option("--since", metavar="WHEN", help="Not older than: 90s, 10m, 2h, 7d, or a date.")
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, "-V", "--version", prog_name="km", message="%(prog)s %(version)s")
+def km() -> None:
+    """Kilometers: a flight recorder for MCP.
+
+    \b
+    Try it:            km demo
+    Wrap a server:     km monitor -- npx -y @modelcontextprotocol/server-everything
+    See what happened: km sessions, km events, km show
+    """
+
+
+def monitor_command() -> click.Command:
+    """Return `km monitor`, made from the table that the fast path's parser reads too."""
+
+    def call(command: tuple[str, ...], **values: Any) -> int:  # noqa: ANN401  # what the table's options hold
+        return monitor.run(monitor.MonitorOptions(list(command), **values))
+
+    parameters: list[click.Parameter] = [
+        click.Option(
+            [*option.flags],
+            is_flag=option.is_flag,
+            metavar=option.metavar or None,
+            type=click.Choice(option.choices) if option.choices else None,
+            help=option.help,
+        )
+        for option in monitor.OPTIONS
+    ]
+    parameters.append(click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD..."))
+    return click.Command(
+        "monitor",
+        params=parameters,
+        callback=call,
+        context_settings={**CONTEXT, "allow_interspersed_args": False},
+        help="Wrap the stdio MCP server that CMD starts: bytes pass through untouched and are recorded.\n\n"
+        "Example: km monitor --name files -- npx -y @modelcontextprotocol/server-filesystem .\n\n"
+        "Exits with the server's own status; 125 if km could not begin, 126 and 127 as a shell does.",
+    )
+
+
+km.add_command(monitor_command())
+
+
+@km.command("sessions")
+@SINCE
+@click.option("--search", metavar="TEXT", help="Only those whose name, command or identity contains TEXT.")
+@LIMIT
+@ALL
+@JSON
+def sessions_command(since: str | None, search: str | None, limit: int | None, with_all: bool, as_json: bool) -> None:
+    """List sessions, newest first.
+
+    Example: km sessions --since 2h
+    """
+    sessions.run(since=since, search=search, limit=limit, with_probes=with_all, as_json=as_json)
+
+
+@km.command("events")
+@click.argument("session", required=False)
+@click.option("--method", metavar="GLOB", help="Only this method, e.g. 'tools/*'.")
+@click.option("--tool", metavar="GLOB", help="Only calls of this tool.")
+@click.option(
+    "--status",
+    type=click.Choice(["ok", "error", "tool_error", "cancelled", "input_required"]),
+    metavar="STATUS",
+    help="Only answers with: ok, error, tool_error, cancelled, input_required.",
+)
+@SINCE
+@click.option("--search", metavar="TEXT", help="Only events that contain TEXT; newest first, as they are found.")
+@LIMIT
+@click.option("--all", "with_all", is_flag=True, help="Of all sessions, probes included.")
+@JSON
+def events_command(
+    session: str | None,
+    method: str | None,
+    tool: str | None,
+    status: str | None,
+    since: str | None,
+    search: str | None,
+    limit: int | None,
+    with_all: bool,
+    as_json: bool,
+) -> None:
+    """List the events of SESSION, in their order.
+
+    SESSION is an id, the last digits of one, or a server's name (its latest session); default: the latest session.
+
+    Example: km events server-everything --tool 'get-*' --status tool_error
+    """
+    wanted = events.Wanted(method=method, tool=tool, status=status, since=since, search=search, limit=limit)
+    events.run(session, wanted, with_all=with_all, as_json=as_json)
+
+
+@km.command("show")
+@click.argument("session", required=False, metavar="[SESSION[:SEQ]]")
+@JSON
+def show_command(session: str | None, as_json: bool) -> None:
+    """Show a session's timeline, or one event with its payload.
+
+    Example: km show server-everything:12
+    """
+    show.run(session, as_json=as_json)
+
+
+@km.command("status")
+@JSON
+def status_command(as_json: bool) -> None:
+    """Say what is being recorded, by whom, and what is missing.
+
+    Example: km status --json
+    """
+    status.run(as_json=as_json)
+
+
+@km.command("demo")
+def demo_command() -> int:
+    """Run a real MCP client and server through km monitor, then show what was captured.
+
+    Example: km demo
+    """
+    return demo.run()
+
+
+@km.command("version")
+@JSON
+def version_command(as_json: bool) -> None:
+    """Print km's version and what it runs on.
+
+    Example: km version --json
+    """
+    version.run(as_json=as_json)
+
+
+@km.command("recorder", hidden=True)
+def recorder_command() -> int:
+    """Record until nothing is left to record; started by km itself."""
+    from kilometers import recorder
+
+    return recorder.run()
+
+
 def run(arguments: list[str]) -> int:
-    import sys
-    if arguments[:1]==["monitor"]:
-        print("usage", file=sys.stderr); return 2
-    return 0
+    """Run a command line and return its exit status; every error ends here."""
+    try:
+        status = _guarded(lambda: km.main(arguments, prog_name="km", standalone_mode=False))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; nothing may be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_OK
+    return status
+
+
+def _guarded(call: Callable[[], object]) -> int:
+    try:
+        result = call()
+    except KilometersError as error:
+        click.echo(f"km: {error}", err=True)
+        return error.exit_status
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.UsageError as error:
+        error.show()
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the funnel: anything that reaches it is our bug
+        return _our_bug(error)
+    return result if isinstance(result, int) else EXIT_OK
+
+
+def _our_bug(error: Exception) -> int:
+    from kilometers import paths
+    from kilometers.log import open_log
+
+    place = paths.find_home().log_file
+    try:
+        open_log(place).error("command failed", exc_info=error)
+    except OSError:
+        place = "no log could be written"
+    click.echo(f"km: this is a bug in km: {type(error).__name__}: {error} (details: {place})", err=True)
+    return EXIT_OUR_BUG

@@ -398,7 +398,7 @@ class Session:
     def _result(self, event: Event, message: Message, call: Call | None) -> None:
         result = facts.read_result(message.result)
         meta = facts.read_meta(result.meta)
-        event.status = "tool_error" if result.is_error == b"true" else "ok"
+        event.status = "tool_error" if bytes(result.is_error) == b"true" else "ok"
         if text_of(result.result_type) == "input_required":
             event.status = "input_required"
             if result.request_state is not ABSENT and call is not None:

@@ -1,0 +1,88 @@
+"""`km events`: list events of one session or of all."""
+
+import sys
+from collections.abc import Iterator
+
+import msgspec
+
+from kilometers import console
+from kilometers.commands.reading import open_store, parse_since
+from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, decode
+from kilometers.queries import EventFilter
+
+COLUMNS = ("SESSION", "SEQ", "AT", "", "KIND", "METHOD", "TARGET", "STATUS", "TIME", "SIZE")
+ARROWS = {CLIENT_TO_SERVER: "→", SERVER_TO_CLIENT: "←", None: ""}
+TERMINAL_LIMIT = 100
+
+
+class Wanted(msgspec.Struct):
+    """The filters as they were typed."""
+
+    method: str | None
+    tool: str | None
+    status: str | None
+    since: str | None
+    search: str | None
+    limit: int | None
+
+
+def run(session: str | None, wanted: Wanted, *, with_all: bool, as_json: bool) -> None:
+    """Print the events: in their order; with --search newest first, each as soon as it is found."""
+    store = open_store()
+    number = None if with_all and session is None else store.find_session(session)[0]
+    found = store.events(
+        number,
+        EventFilter(wanted.method, wanted.tool, wanted.status, parse_since(wanted.since), wanted.search),
+        limit=limit_of(wanted, as_json=as_json),
+        newest_first=wanted.search is not None or is_tail(wanted, as_json=as_json),
+    )
+    if wanted.search is None and is_tail(wanted, as_json=as_json):
+        found = iter(list(found)[::-1])
+    if as_json:
+        print_wires(found)
+    else:
+        console.print_rows(COLUMNS, (row(decode(wire)) for wire in found))
+
+
+def limit_of(wanted: Wanted, *, as_json: bool) -> int | None:
+    """Return how many to print: on a terminal not more than a person reads."""
+    if wanted.limit is None and console.is_terminal() and not as_json:
+        return TERMINAL_LIMIT
+    return wanted.limit
+
+
+def is_tail(wanted: Wanted, *, as_json: bool) -> bool:
+    """Whether only the newest are wanted, so that they must be read backwards."""
+    return limit_of(wanted, as_json=as_json) is not None
+
+
+def print_wires(found: Iterator[bytes]) -> None:
+    """Print events as they stand in the store, one per line."""
+    for wire in found:
+        sys.stdout.buffer.write(wire + b"\n")
+
+
+def row(event: Event) -> tuple[str, ...]:
+    """Return an event's cells."""
+    return (
+        event.session_id[-8:],
+        str(event.seq),
+        console.clock(event.at),
+        ARROWS.get(event.direction, ""),
+        event.kind,
+        event.method or "",
+        event.target or "",
+        status(event),
+        console.duration(event.duration_us),
+        console.size(event.size_bytes),
+    )
+
+
+def status(event: Event) -> str:
+    """Return what the status column says: also why something is no message, and what a gap is."""
+    if event.gap is not None:
+        missing = "unknown size" if event.gap.bytes is None else console.size(event.gap.bytes)
+        return f"gap {missing} {event.gap.reason}"
+    if event.error_code is not None:
+        return f"{event.status} {event.error_code}"
+    return event.status or event.reason or ""

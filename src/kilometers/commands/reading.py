@@ -1,0 +1,72 @@
+"""What the reading commands share: the store, a recorder that has caught up, times as users type them."""
+
+import time
+from datetime import UTC, datetime
+
+from kilometers import election, journal_reader, locks, paths
+from kilometers.errors import EXIT_USAGE, KilometersError
+from kilometers.queries import StoreReader
+
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+CATCH_UP_S = 3.0
+LOOK_EVERY_S = 0.02
+
+
+def open_store() -> StoreReader:
+    """Return the store, once what dead sessions left in their journals is in it.
+
+    Raises KilometersError where nothing has been recorded yet.
+    """
+    home = paths.find_home()
+    see_to_it_that_somebody_records(home)
+    return StoreReader(home)
+
+
+def see_to_it_that_somebody_records(home: paths.Home) -> None:
+    """Start a recorder if journals are there and nobody records them; wait a little for what has ended."""
+    if not has_journals(home):
+        return
+    try:
+        fd = election.open_lock(home)
+        if locks.try_lock(fd):
+            election.start_recorder(fd)
+    except OSError:
+        return
+    deadline_s = time.monotonic() + CATCH_UP_S
+    while has_ended_journals(home) and time.monotonic() < deadline_s:
+        time.sleep(LOOK_EVERY_S)
+
+
+def journal_files(home: paths.Home) -> dict[str, list[str]]:
+    """Return the journal files that are waiting, by session."""
+    markers = journal_reader.find_markers(home.journal_folder)
+    return journal_reader.find_sessions([*home.journal_folders(), *{folder for folder in markers.values() if folder}])
+
+
+def has_journals(home: paths.Home) -> bool:
+    """Whether any journal or marker of this home is there."""
+    return bool(journal_files(home) or journal_reader.find_markers(home.journal_folder))
+
+
+def has_ended_journals(home: paths.Home) -> bool:
+    """Whether a session that has ended still waits to be recorded."""
+    return any(not journal_reader.is_living(files) for files in journal_files(home).values())
+
+
+def parse_since(text: str | None) -> int | None:
+    """Return a time in µs since the epoch for `90s`, `2h`, `7d` (ago) or an ISO 8601 date or time (local zone).
+
+    Raises KilometersError, exit 2, for anything else.
+    """
+    if text is None:
+        return None
+    number, unit = text[:-1], text[-1:]
+    if number.isascii() and number.isdigit() and unit in UNITS_S:
+        return time.time_ns() // 1000 - int(number) * UNITS_S[unit] * 1_000_000
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise KilometersError(
+            f'--since "{text}" is no time.', "Use 90s, 10m, 2h, 7d, or a date such as 2026-01-31.", exit_status=EXIT_USAGE
+        ) from error
+    return int(moment.timestamp() * 1_000_000)

@@ -1,0 +1,54 @@
+"""`km sessions`: list sessions, newest first."""
+
+from kilometers import console
+from kilometers.commands.reading import open_store, parse_since
+from kilometers.core.summary import SessionSummary
+
+COLUMNS = ("SESSION", "SERVER", "CLIENT", "STARTED", "CALLS", "ERRORS", "GAPS", "EVENTS", "STATUS")
+TERMINAL_LIMIT = 50
+
+
+def run(*, since: str | None, search: str | None, limit: int | None, with_probes: bool, as_json: bool) -> None:
+    """Print the sessions."""
+    if limit is None and console.is_terminal() and not as_json:
+        limit = TERMINAL_LIMIT
+    found = open_store().sessions(
+        limit=limit, since_us=parse_since(since), search=search, with_probes=with_probes
+    )
+    if as_json:
+        for summary in found:
+            console.print_json(summary)
+        return
+    console.print_rows(COLUMNS, (row(summary) for summary in found))
+
+
+def row(summary: SessionSummary) -> tuple[str, ...]:
+    """Return a session's cells."""
+    client = summary.client
+    return (
+        short_id(summary.session_id),
+        summary.name,
+        f"{client.name} {client.version}".strip() if client else "",
+        console.clock(summary.started_at),
+        str(summary.calls),
+        str(summary.errors),
+        str(summary.gaps),
+        str(summary.events),
+        status(summary),
+    )
+
+
+def short_id(session_id: str) -> str:
+    """Return what lists show of an id: its last 8 digits, since the first are a time."""
+    return session_id[-8:]
+
+
+def status(summary: SessionSummary) -> str:
+    """Return how a session stands."""
+    if summary.ended_at is None:
+        return "running"
+    if not summary.is_clean:
+        return "unclean"
+    if summary.signal is not None:
+        return f"signal {summary.signal}"
+    return f"exit {summary.exit_status}"

@@ -1,0 +1,88 @@
+"""`km show`: a session's timeline, or one event with its payload."""
+
+import json
+
+from kilometers import console
+from kilometers.commands.events import print_wires
+from kilometers.commands.events import row as event_row
+from kilometers.commands.reading import open_store
+from kilometers.commands.sessions import short_id, status
+from kilometers.core.event import Event, decode
+from kilometers.core.summary import SessionSummary
+from kilometers.errors import EXIT_USAGE, KilometersError
+from kilometers.queries import EventFilter, StoreReader
+
+BAR_WIDTH = 24
+COLUMNS = ("SEQ", "AT", "", "METHOD", "TARGET", "STATUS", "TIME", "BAR")
+
+
+def run(place: str | None, *, as_json: bool) -> None:
+    """Show SESSION or SESSION:SEQ."""
+    session, colon, seq = (place or "").partition(":")
+    if colon and not (seq.isascii() and seq.isdigit()):
+        raise KilometersError(f'"{place}" is no SESSION:SEQ.', "Example: km show server-everything:12", exit_status=EXIT_USAGE)
+    store = open_store()
+    number, summary = store.find_session(session or None)
+    if colon:
+        show_event(store.event(number, int(seq)), as_json=as_json)
+    elif as_json:
+        print_wires(store.events(number, EventFilter()))
+    else:
+        show_timeline(store, number, summary)
+
+
+def show_event(event: Event, *, as_json: bool) -> None:
+    """Print one event: its facts, then its payload, indented."""
+    if as_json:
+        console.print_json(event)
+        return
+    for name, cell in zip(("seq", "at", "", "kind", "method", "target", "status", "time", "size"), event_row(event)[1:], strict=True):
+        if cell and name:
+            console.write_line(f"{name:<8} {console.printable(cell)}")
+    console.write_line(f"payload  {event.payload_state or 'none'}")
+    if event.payload is not None:
+        console.write_line(json.dumps(json.loads(bytes(event.payload)), indent=2, ensure_ascii=False))
+
+
+def show_timeline(store: StoreReader, number: int, summary: SessionSummary) -> None:
+    """Print what the session is, then its calls with bars, notifications, gaps and stderr in their order."""
+    command = " ".join(summary.command)
+    console.write_line(f"{summary.name}  {short_id(summary.session_id)}  {status(summary)}  {console.printable(command)}")
+    client, server = summary.client, summary.server
+    names = [f"{party.name} {party.version}".strip() for party in (client, server) if party]
+    console.write_line(f"{' ⇄ '.join(names)}  MCP {summary.protocol_version or '?'}".strip())
+    console.write_line(
+        f"{summary.calls} calls, {summary.errors} errors, {summary.unanswered} unanswered,"
+        f" {summary.gaps} gaps, {summary.events} events"
+    )
+    events = [decode(wire) for wire in store.events(number, EventFilter())]
+    console.print_rows(COLUMNS, timeline(events))
+
+
+def timeline(events: list[Event]) -> list[tuple[str, ...]]:
+    """Return a row for each call, at its request, with its answer's status and time; and for each other event."""
+    answers = {
+        event.call_seq: event
+        for event in events
+        if event.call_seq is not None and event.duration_us is not None and event.kind in {"response", "error", "notification"}
+    }
+    longest_us = max((event.duration_us or 0 for event in answers.values()), default=0)
+    rows = []
+    for event in events:
+        if event.kind in {"response", "error"} and event.call_seq in answers:
+            continue
+        answer = answers.get(event.seq) if event.kind == "request" else None
+        shown = list(event_row(event))
+        if event.kind == "request":
+            shown[7] = event_row(answer)[7] if answer else "unanswered"
+        duration_us = answer.duration_us if answer else None
+        label = shown[5] or event.kind
+        rows.append((shown[1], shown[2], shown[3], label, shown[6], shown[7], console.duration(duration_us), bar(duration_us, longest_us)))
+    return rows
+
+
+def bar(duration_us: int | None, longest_us: int) -> str:
+    """Return a bar as long as the call took, compared with the session's longest."""
+    if duration_us is None or longest_us == 0:
+        return ""
+    return "▇" * max(1, round(BAR_WIDTH * duration_us / longest_us))

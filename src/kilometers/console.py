@@ -1,0 +1,122 @@
+"""How commands talk: tables on a terminal, tab-separated lines elsewhere, JSON on demand.
+
+rich is imported only when a table is drawn on a terminal.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+NUMBERS = {"EVENTS", "CALLS", "ERRORS", "GAPS", "SIZE", "TIME", "SEQ"}
+FLEXIBLE = {"SERVER", "CLIENT", "METHOD", "TARGET", "BAR"}
+STATUS_STYLES = {
+    "ok": "green",
+    "error": "red",
+    "tool_error": "red",
+    "cancelled": "yellow",
+    "input_required": "cyan",
+    "unanswered": "yellow",
+    "gap": "bold red",
+    "running": "cyan",
+    "unclean": "yellow",
+}
+
+
+def is_terminal() -> bool:
+    """Whether a person is looking."""
+    return sys.stdout.isatty()
+
+
+def has_colour() -> bool:
+    """Whether to colour: NO_COLOR and FORCE_COLOR go before what stdout is."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or is_terminal()
+
+
+def print_json(value: object) -> None:
+    """Print one value as one line of JSON."""
+    write_line(msgspec.json.encode(value).decode())
+
+
+def write_line(text: str) -> None:
+    """Print one line, whatever the locale: what cannot be shown is escaped."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, status_column: str = "STATUS") -> None:
+    """Print a list: a table on a terminal, tab-separated lines without a head elsewhere."""
+    if not is_terminal():
+        for row in rows:
+            write_line("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    kept = list(rows)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        # Only what may be long gives way on a narrow terminal.
+        width = 0 if column in FLEXIBLE else max((len(row[number]) for row in kept), default=0)
+        justify: Literal["right", "left"] = "right" if column in NUMBERS else "left"
+        table.add_column(
+            column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=max(width, min(len(column), 8))
+        )
+    for row in kept:
+        cells = [
+            Text(printable(cell), style=STATUS_STYLES.get(cell.split(" ")[0], "") if column == status_column else "")
+            for column, cell in zip(columns, row, strict=True)
+        ]
+        table.add_row(*cells)
+    Console(no_color=not has_colour(), highlight=False).print(table)
+
+
+def printable(text: str) -> str:
+    """Return *text* without characters that would move the cursor or change colours: it may come from the wire."""
+    return "".join(character if character.isprintable() else "·" for character in text)
+
+
+def say(text: str) -> None:
+    """Print one line for a person, on stderr."""
+    print(text, file=sys.stderr)
+
+
+def duration(microseconds: int | None) -> str:
+    """Return a duration with three digits: 840 µs, 12.3 ms, 1.20 s, 4 min."""
+    if microseconds is None:
+        return ""
+    if microseconds < 1_000:
+        return f"{microseconds} µs"
+    if microseconds < 1_000_000:
+        return f"{microseconds / 1_000:.3g} ms" if microseconds < 999_500 else "1 s"
+    seconds = microseconds / 1_000_000
+    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
+
+
+def size(size_bytes: int | None) -> str:
+    """Return a size with a decimal unit: 840 B, 12.3 kB, 1.20 MB."""
+    if size_bytes is None:
+        return ""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"
+
+
+def clock(moment: datetime | None) -> str:
+    """Return a time of day in the local zone, with the date where it is not today's."""
+    if moment is None:
+        return ""
+    local = moment.astimezone()
+    today = datetime.now(UTC).astimezone().date()
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,182 @@
+"""Reading the store: what the commands ask, in pages, so that no reader holds the WAL back.
+
+Counterpart: store.py, which writes.  A page is fetched whole, and its read transaction ends, before its rows are used.
+"""
+
+import os
+from collections.abc import Iterator
+
+import apsw
+import msgspec
+
+from kilometers.core.event import Event, decode
+from kilometers.core.summary import SessionSummary
+from kilometers.errors import KilometersError
+from kilometers.paths import Home
+from kilometers.store import BUSY_TIMEOUT_MS, SCHEMA_VERSION, SEQ_BITS, StoreTooNew, decode_summary
+
+PAGE_ROWS = 2_000
+_FIELDS = "event_id, wire"
+
+
+class EventFilter(msgspec.Struct, frozen=True):
+    """Which events; globs for method and tool, *search* is a case-insensitive substring of the whole event."""
+
+    method: str | None = None
+    tool: str | None = None
+    status: str | None = None
+    since_us: int | None = None
+    search: str | None = None
+
+    def conditions(self) -> tuple[str, dict[str, object]]:
+        """Return SQL conditions and their values."""
+        parts = ["1"]
+        if self.method is not None:
+            parts.append("method GLOB :method")
+        if self.tool is not None:
+            parts.append("method = 'tools/call' AND target GLOB :tool")
+        if self.status is not None:
+            parts.append("status = :status")
+        if self.since_us is not None:
+            parts.append("at_us >= :since_us")
+        if self.search is not None:
+            parts.append("instr(lower(wire), lower(:search)) > 0")
+        return " AND ".join(parts), msgspec.structs.asdict(self)
+
+
+class StoreReader:
+    """A connection that only reads."""
+
+    def __init__(self, home: Home) -> None:
+        """Open the store.  Raises KilometersError where there is none, or it cannot be read."""
+        path = home.store_file
+        if not os.path.exists(path):
+            raise KilometersError(
+                "nothing has been recorded yet.", "Wrap a server with: km monitor -- COMMAND   or try: km demo"
+            )
+        try:
+            self.connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
+            self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            version = int(self.connection.pragma("user_version"))
+        except apsw.Error as error:
+            raise KilometersError(f"the store {path} cannot be read: {error}.", "See: km status") from error
+        if version > SCHEMA_VERSION:
+            raise StoreTooNew(f"the store {path} was made by a newer km.", "Update this km.")
+
+    def meta(self, key: str) -> str:
+        """Return a value of `meta`, "" where there is none."""
+        row = self._page("SELECT value FROM meta WHERE key = :key", {"key": key})
+        return str(row[0][0]) if row else ""
+
+    def sessions(
+        self, *, limit: int | None, since_us: int | None, search: str | None, with_probes: bool
+    ) -> Iterator[SessionSummary]:
+        """Yield sessions, newest first."""
+        before, left = (2**62, 2**62), limit if limit is not None else 2**62
+        while left > 0:
+            page = self._page(
+                "SELECT started_at_us, session_no, summary FROM sessions"
+                " WHERE (started_at_us, session_no) < (:at_us, :number) AND started_at_us >= :since_us"
+                " AND (:with_probes OR NOT is_probe)"
+                " AND (:search IS NULL OR instr(lower(summary), lower(:search)) > 0)"
+                " ORDER BY started_at_us DESC, session_no DESC LIMIT :page",
+                {
+                    "at_us": before[0],
+                    "number": before[1],
+                    "since_us": since_us or 0,
+                    "with_probes": with_probes,
+                    "search": search,
+                    "page": min(left, PAGE_ROWS),
+                },
+            )
+            for at_us, number, summary in page:
+                before = (at_us, number)
+                left -= 1
+                if summary:
+                    yield decode_summary(summary)
+            if len(page) < PAGE_ROWS:
+                return
+
+    def find_session(self, name: str | None) -> tuple[int, SessionSummary]:
+        """Return (session_no, summary) of a full id, its last 8 digits, a server's latest, or the latest session.
+
+        Raises KilometersError where there is none, or several.
+        """
+        probes = "" if name else " AND NOT is_probe"
+        found = self._page(
+            "SELECT session_no, summary, session_id FROM sessions WHERE summary <> x'' AND (:name IS NULL"
+            " OR session_id = lower(:name) OR name = :name"
+            f" OR (length(:name) >= 4 AND substr(session_id, -length(:name)) = lower(:name))){probes}"
+            " ORDER BY started_at_us DESC, session_no DESC LIMIT 100",
+            {"name": name},
+        )
+        if not found:
+            if name is None:
+                raise KilometersError("no session has been recorded yet.", "Wrap a server with: km monitor -- COMMAND")
+            raise KilometersError(f'no session "{name}".', "See the ids and names with: km sessions --all")
+        by_id = {row[2] for row in found if name and str(row[2]).endswith(name.lower())}
+        if len(by_id) > 1:
+            raise KilometersError(f'"{name}" is the end of {len(by_id)} session ids.', "Use more digits.")
+        return int(found[0][0]), decode_summary(found[0][1])
+
+    def event(self, session_no: int, seq: int) -> Event:
+        """Return one event.  Raises KilometersError where there is none."""
+        rows = self._page(f"SELECT {_FIELDS} FROM events WHERE event_id = :id", {"id": session_no << SEQ_BITS | seq})
+        if not rows:
+            raise KilometersError(f"the session has no event {seq}.", "See its events with: km events SESSION")
+        return decode(rows[0][1])
+
+    def events(
+        self, session_no: int | None, wanted: EventFilter, *, limit: int | None = None, newest_first: bool = False
+    ) -> Iterator[bytes]:
+        """Yield the wire form of the wanted events: of one session or of all, in their order or newest first.
+
+        A page looks at PAGE_ROWS events, whether they are wanted or not, so that no search holds a transaction long.
+        """
+        conditions, values = wanted.conditions()
+        low = 0 if session_no is None else session_no << SEQ_BITS
+        high = 2**62 if session_no is None else (session_no + 1) << SEQ_BITS
+        order, compare = ("DESC", "<") if newest_first else ("ASC", ">")
+        # The same millisecond may hold events of many sessions: (at_us, event_id) is the place in the order of all.
+        key = "event_id" if session_no is not None else "(at_us, event_id)"
+        after = (high, high) if newest_first else (low - 1, low - 1)
+        left = limit if limit is not None else 2**62
+        while left > 0:
+            place = ":after_id" if session_no is not None else "(:after_us, :after_id)"
+            bounds = "event_id >= :low AND event_id < :high AND" if session_no is not None else ""
+            by = f"event_id {order}" if session_no is not None else f"at_us {order}, event_id {order}"
+            page_sql = f"SELECT * FROM events WHERE {bounds} {key} {compare} {place} ORDER BY {by} LIMIT {PAGE_ROWS}"
+            values |= {"low": low, "high": high, "after_us": after[0], "after_id": after[1]}
+            page = self._page(
+                f"SELECT at_us, event_id, iif({conditions}, wire, NULL) FROM ({page_sql}) ORDER BY {by}", values
+            )
+            for _, _, wire in page:
+                if wire is not None:
+                    yield wire
+                    left -= 1
+                    if left == 0:
+                        return
+            if len(page) < PAGE_ROWS:
+                return
+            after = (page[-1][0], page[-1][1])
+
+    def totals(self) -> dict[str, int]:
+        """Return how many sessions, events and gaps there are, how many sessions live, and the store's size."""
+        row = self._page(
+            "SELECT count(*), count(*) FILTER (WHERE ended_at_us IS NULL),"
+            " coalesce(sum(json_extract(summary, '$.events')), 0), coalesce(sum(json_extract(summary, '$.gaps')), 0)"
+            " FROM (SELECT ended_at_us, CAST(summary AS text) AS summary FROM sessions WHERE summary <> x'')",
+            {},
+        )[0]
+        pages, page_size = (int(self.connection.pragma(name)) for name in ("page_count", "page_size"))
+        names = ("sessions", "live_sessions", "events", "gaps")
+        return {**dict(zip(names, map(int, row), strict=True)), "size_bytes": pages * page_size}
+
+    def _page(self, sql: str, values: dict[str, object]) -> list[tuple[object, ...]]:
+        known = {name: value for name, value in values.items() if f":{name}" in sql}
+        try:
+            return self.connection.execute(sql, known).fetchall()
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise KilometersError(
+                f"the store is damaged: {error}.", "The recorder moves it aside at its next start."
+            ) from error
