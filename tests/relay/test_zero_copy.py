@@ -22,10 +22,10 @@ class Pumped:
     """A pump between two pipes, on its own thread, journaling into memory."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.journal = Journal()
-        self.session_id = make_session_id(0, bytes(10))
-        self.journal.open(SegmentFiles(str(folder), self.session_id, b"", self.journal.offsets), in_memory=True)
+        self.files = SegmentFiles(str(folder), make_session_id(0, bytes(10)), b"", self.journal.offsets)
+        self.journal.open(self.files, in_memory=True)
+        self.oldest_segment = 0
         source_fd, self.write_fd = os.pipe()
         self.read_fd, sink_fd = os.pipe()
         self.doorbell_fd, ring_fd = os.pipe()
@@ -33,15 +33,15 @@ class Pumped:
         Pump(SERVER_TO_CLIENT, source_fd, sink_fd, self.journal, ring_fd).start()
 
     def pass_chunks(self, count: int) -> None:
-        """Pass many through, one at a time; what a recorder does to recorded segments is done now and then."""
-        for number in range(count):
+        """Pass many through, one at a time, unlinking segments behind them as a recorder does."""
+        for _ in range(count):
             os.write(self.write_fd, CHUNK)
             left = self.room
             while left:
                 left = left[os.readv(self.read_fd, [left]) :]
-            if number % 1000 == 0:
-                for path in sorted(self.folder.glob(f"{self.session_id}.[0-9]*"), key=os.path.getmtime)[:-1]:
-                    path.unlink()
+            while self.oldest_segment < self.files.number:
+                os.unlink(f"{self.files.folder}/{self.files.session_id}.{self.oldest_segment}")
+                self.oldest_segment += 1
 
     def end(self) -> None:
         """Let the pump end."""

@@ -1,0 +1,242 @@
+"""The relay's pieces over real pipes; whole sessions are in tests/relay."""
+
+import io
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from kilometers import child
+from kilometers.core import journal as format
+from kilometers.journal_writer import Journal
+from kilometers.relay import (
+    DRAIN_IDLE_S,
+    DRAIN_MAX_S,
+    DRAIN_START_S,
+    PUMP_ENDED,
+    SIGNAL_DELAY_S,
+    Pump,
+    Relay,
+    read_into,
+    wait_for_ring,
+    write_all,
+)
+from relay.wrapped import wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes here are POSIX's")
+SAME_THREAD_S = 0.05
+
+
+class Pumped:
+    """A pump between two pipes, whose ends the test holds."""
+
+    def __init__(self) -> None:
+        source_fd, self.write_fd = os.pipe()
+        self.read_fd, sink_fd = os.pipe()
+        self.doorbell_fd, ring_fd = os.pipe()
+        self.journal = Journal()
+        self.pump = Pump(format.SERVER_TO_CLIENT, source_fd, sink_fd, self.journal, ring_fd)
+        self.pump.start()
+
+    def end(self) -> None:
+        for fd in (self.write_fd, self.read_fd):
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+        os.read(self.doorbell_fd, 1)
+
+
+@pytest.fixture
+def pumped() -> Iterator[Pumped]:
+    pumped = Pumped()
+    yield pumped
+    pumped.end()
+
+
+def test_pump_passes_on_what_arrives_and_counts_it(pumped: Pumped) -> None:
+    os.write(pumped.write_fd, b"no newline")
+
+    assert os.read(pumped.read_fd, 100) == b"no newline"
+    assert pumped.journal.offsets == [0, 0, 10, 0]
+
+
+def test_pump_closes_its_sink_at_the_end_of_its_source(pumped: Pumped) -> None:
+    os.close(pumped.write_fd)
+
+    assert os.read(pumped.read_fd, 100) == b""
+    wait_until(lambda: pumped.pump.has_ended, "the pump's end")
+
+
+def test_pump_closes_its_source_once_nobody_reads(pumped: Pumped) -> None:
+    os.close(pumped.read_fd)
+    os.write(pumped.write_fd, b"x")
+    wait_until(lambda: pumped.pump.has_ended, "the pump's end")
+
+    with pytest.raises(BrokenPipeError):
+        os.write(pumped.write_fd, b"x")
+
+
+def test_pump_rings_once_it_has_ended(pumped: Pumped) -> None:
+    os.close(pumped.write_fd)
+    rung = os.read(pumped.doorbell_fd, 10)
+    os.write(pumped.pump.doorbell_fd, rung)
+
+    assert rung == bytes([PUMP_ENDED])
+
+
+def test_long_write_counts_as_activity_when_it_ends(pumped: Pumped) -> None:
+    data = bytes(200_000)  # more than the pipe to the slow client holds
+    writer = threading.Thread(target=os.write, args=(pumped.write_fd, data))
+    writer.start()
+    wait_until(lambda: pumped.pump.is_writing, "the pump's write")
+    time.sleep(SAME_THREAD_S)  # the client is slow
+    began_reading_s = time.monotonic()
+    received = 0
+    while received < len(data):
+        received += len(os.read(pumped.read_fd, 65536))
+    writer.join()
+    wait_until(lambda: not pumped.pump.is_writing, "the end of the write")
+
+    assert pumped.pump.last_active_s > began_reading_s
+
+
+def test_reset_source_is_its_end() -> None:
+    near, far = socket.socketpair()
+    near.send(b"unread")
+    far.send(b"unread")
+    far.close()
+    near.recv(100)
+    with near:
+        assert read_into(io.FileIO(near.fileno(), closefd=False), memoryview(bytearray(10))) == 0
+
+
+def test_reading_waits_for_a_non_blocking_source() -> None:
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(read_fd, False)
+    room = bytearray(10)
+    threading.Timer(SAME_THREAD_S, os.write, (write_fd, b"late")).start()
+    with io.FileIO(read_fd) as source:
+        assert read_into(source, memoryview(room)) == 4
+    os.close(write_fd)
+
+
+def test_writing_waits_for_a_non_blocking_sink() -> None:
+    read_fd, write_fd = os.pipe()
+    os.set_blocking(write_fd, False)
+    data = os.urandom(300_000)
+    results = []
+    writer = threading.Thread(target=lambda: results.append(write_all(write_fd, memoryview(data))))
+    writer.start()
+    with open(read_fd, "rb") as reader:
+        received = reader.read(len(data))
+    writer.join()
+    os.close(write_fd)
+
+    assert received == data
+    assert results == [True]
+
+
+def test_writing_to_nobody_is_no_error() -> None:
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+
+    assert not write_all(write_fd, memoryview(b"x"))
+    os.close(write_fd)
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    """A relay whose server has ended; its pumps do not run, the clock is the test's."""
+    wakeup_fd = signal.set_wakeup_fd(-1)
+    pipes = [os.pipe() for _ in range(3)]
+    server = child.Server(-1, pipes[0][1], pipes[1][0], pipes[2][0])
+    server.exit_status = 0
+    relay = Relay(server, Journal())
+    relay.ended_at_s = 100.0
+    yield relay
+    os.close(signal.set_wakeup_fd(wakeup_fd))
+    for fd in (relay.doorbell_fd, *(fd for pipe in pipes for fd in pipe)):
+        os.close(fd)
+
+
+def set_outward(relay: Relay, **values: object) -> None:
+    for pump in relay.outward:
+        for name, value in values.items():
+            setattr(pump, name, value)
+
+
+def test_relay_is_drained_once_all_outward_pumps_have_ended(relay: Relay) -> None:
+    relay.outward[0].has_ended = True
+    assert not relay.is_drained(100.0)
+    relay.outward[1].has_ended = True
+    assert relay.is_drained(100.0)
+
+
+@pytest.mark.parametrize(
+    ("last_active_s", "drained_at_s"),
+    [
+        (0.0, 100 + DRAIN_START_S),
+        (100.0, 100 + DRAIN_IDLE_S),
+        (103.0, 103 + DRAIN_IDLE_S),
+        (104.9, 100 + DRAIN_MAX_S),
+    ],
+)
+def test_silent_open_pipe_is_given_up_after_its_grace(relay: Relay, last_active_s: float, drained_at_s: float) -> None:
+    set_outward(relay, last_active_s=last_active_s)
+
+    assert not relay.is_drained(drained_at_s - 0.001)
+    assert relay.is_drained(drained_at_s)
+
+
+def test_slow_client_is_waited_for_however_long(relay: Relay) -> None:
+    set_outward(relay, is_writing=True)
+
+    assert not relay.is_drained(100 + 10 * DRAIN_MAX_S)
+
+
+def test_slow_client_that_said_leave_is_not_waited_for(relay: Relay) -> None:
+    set_outward(relay, is_writing=True)
+    relay.take_signal(signal.SIGTERM)
+
+    assert relay.is_drained(100.0)
+
+
+def test_client_that_said_leave_still_gets_what_is_in_the_pipe(relay: Relay) -> None:
+    set_outward(relay, last_active_s=100.0)
+    relay.take_signal(signal.SIGTERM)
+
+    assert not relay.is_drained(100.0)
+
+
+def test_signal_is_due_after_its_delay_and_once(relay: Relay) -> None:
+    before_s = time.monotonic()
+    relay.take_signal(signal.SIGTERM)
+    due_s = relay.pass_at_s
+    relay.take_signal(signal.SIGTERM)
+    relay.pass_signals_on(due_s)
+
+    assert due_s >= before_s + SIGNAL_DELAY_S
+    assert relay.pass_at_s == float("inf")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGCHLD])
+def test_other_signals_are_not_passed_on(relay: Relay, number: int) -> None:
+    relay.take_signal(number)
+
+    assert relay.signal_to_pass is None
+
+
+def test_ring_tells_signals_from_ended_pumps() -> None:
+    read_fd, write_fd = os.pipe()
+    os.write(write_fd, bytes([PUMP_ENDED, signal.SIGTERM, PUMP_ENDED, signal.SIGCHLD]))
+
+    assert wait_for_ring(read_fd, float("inf")) == bytes([signal.SIGTERM, signal.SIGCHLD])
+    assert wait_for_ring(read_fd, -1.0) == b""
+    os.close(read_fd)
+    os.close(write_fd)
