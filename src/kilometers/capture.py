@@ -19,9 +19,10 @@ from kilometers.core.session_id import make_session_id
 from kilometers.election import Election, LockFile, name_newest, open_lock, read_lock, write_lock
 from kilometers.journal_writer import Journal, SegmentFiles
 
-# Ten waits of 5 ms, not one of 50: on a busy machine our own waits are stretched as much as the helper's work.
-WAITS = 10
+# Waits of 5 ms, not one of 50 or 200: on a busy machine our own waits are stretched as much as the helper's work.
 WAIT_S = 0.005
+CONFIG_WAITS = 10
+JOURNAL_WAITS = 40
 LEAVE_TIMEOUT_S = 0.1
 
 
@@ -43,13 +44,9 @@ class Capture:
     def begin(self) -> None:
         """Prepare; returns when it is done, or when the file system does not answer."""
         threading.Thread(target=self._prepare, name="capture", daemon=True).start()
-        for event in (self._config_read, self._ready):
-            for _ in range(WAITS):
-                if event.wait(WAIT_S):
-                    break
-            else:
-                self._is_config_late = not self._config_read.is_set()
-                return
+        self._is_config_late = not is_set_within(self._config_read, CONFIG_WAITS)
+        if not self._is_config_late:
+            is_set_within(self._ready, JOURNAL_WAITS)
 
     def end(self) -> None:
         """Say how the server ended; bounded, because the client waits for us to exit."""
@@ -143,7 +140,7 @@ class Capture:
     def _choose_folder(self, home: paths.Home, journal_dir: str) -> str:
         """Return the first folder that is ours; one that is not ours is never used.  Raises OSError."""
         folders = home.journal_folders(journal_dir)
-        if shares_home_with_another_machine(home, folders):
+        if shares_home_with_another_machine(home):
             folders = [home.journal_folder]
         for folder in folders:
             if paths.make_private_folder(folder):
@@ -173,7 +170,12 @@ class Capture:
             os.write(2, f"km: {text}\n".encode(errors="surrogateescape"))
 
 
-def shares_home_with_another_machine(home: paths.Home, folders: list[str]) -> bool:
+def is_set_within(event: threading.Event, waits: int) -> bool:
+    """Whether the event is set before so many waits have passed."""
+    return any(event.wait(WAIT_S) for _ in range(waits))
+
+
+def shares_home_with_another_machine(home: paths.Home) -> bool:
     """Whether a running recorder of this home cannot see our RAM folders: it is in another container or machine.
 
     Also names this km in the lock file if it is the newest.
@@ -183,7 +185,7 @@ def shares_home_with_another_machine(home: paths.Home, folders: list[str]) -> bo
         content = read_lock(fd)
         if name_newest(content):
             write_lock(fd, content)
-        if not content.boot_id or is_same_machine(content, folders):
+        if not content.boot_id or is_same_machine(content, home):
             return False
         is_free = locks.try_lock(fd)  # what a dead recorder said of its machine means nothing
         return not is_free
@@ -191,15 +193,15 @@ def shares_home_with_another_machine(home: paths.Home, folders: list[str]) -> bo
         os.close(fd)
 
 
-def is_same_machine(content: LockFile, folders: list[str]) -> bool:
+def is_same_machine(content: LockFile, home: paths.Home) -> bool:
     """Whether the recorder that wrote *content* sees the RAM folders that we see."""
-    return content.boot_id == boot_id() and content.journal == memory_identity(folders)
+    return content.boot_id == boot_id() and content.journal == memory_identity(home)
 
 
-def memory_identity(folders: list[str]) -> str:
+def memory_identity(home: paths.Home) -> str:
     """Return the devices of the RAM folders' file systems: different in every container."""
     devices = []
-    for folder in folders:
+    for folder in home.ram_folders():
         try:
             devices.append(str(os.stat(os.path.dirname(folder)).st_dev))
         except OSError:

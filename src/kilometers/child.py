@@ -136,12 +136,15 @@ else:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, (*RELAYED_SIGNALS, signal.SIGCHLD))
         # Inherited as ignored, it would reap the server behind our back.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        server_stdin, our_stdin = make_pipe()
-        our_stdout, server_stdout = make_pipe()
-        our_stderr, server_stderr = (None, None) if share_stderr else make_pipe()
-        failure_read, failure_write = os.pipe()
         relay_pid = os.getpid()
-        pid = os.fork()
+        try:
+            server_stdin, our_stdin = make_pipe()
+            our_stdout, server_stdout = make_pipe()
+            our_stderr, server_stderr = (None, None) if share_stderr else make_pipe()
+            failure_read, failure_write = os.pipe()
+            pid = os.fork()
+        except OSError as error:
+            raise KilometersError(f"cannot begin: {error.strerror}.", exit_status=EXIT_CANNOT_BEGIN) from error
         if pid == 0:
             try:
                 die_with(relay_pid)
@@ -156,20 +159,33 @@ else:
                     os.dup2(server_stderr, 2)
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 execute(command, environment)
-            except OSError as error:
-                os.write(failure_write, b"%d" % (error.errno or 0))
+            except (OSError, ValueError) as error:
+                os.write(failure_write, b"%d" % (getattr(error, "errno", None) or errno.EINVAL))
             finally:
                 os._exit(EXIT_NOT_FOUND)
         for fd in (server_stdin, server_stdout, server_stderr, failure_write):
             if fd is not None:
                 os.close(fd)
+        close_inherited_fds()
         failure = os.read(failure_read, 16)  # ends at exec, when the child's copy closes
         os.close(failure_read)
         if failure:
             os.waitpid(pid, 0)
-            path = environment.get(b"PATH", b"").decode(errors="surrogateescape")
-            raise cannot_start(command[0], OSError(int(failure), os.strerror(int(failure))), path)
+            raise cannot_start(command[0], OSError(int(failure), os.strerror(int(failure))), search_path(environment))
         return Server(pid, our_stdin, our_stdout, our_stderr)
+
+    def close_inherited_fds() -> None:
+        """Close our copies of what the client gave the server: whoever waits for the server to close them must not
+        wait for us, or for the recorder.
+
+        Python opens nothing inheritable but 0, 1 and 2, so what is, came with us.
+        """
+        for name in os.listdir("/dev/fd"):
+            try:
+                if int(name) > 2 and os.get_inheritable(int(name)):
+                    os.close(int(name))
+            except OSError:
+                continue  # listdir's own
 
     def unblock_signals() -> None:
         """Let the signals through that `start` blocked; pending ones arrive now."""
@@ -204,8 +220,7 @@ else:
             try:
                 os.execve(path, command, environment)
             except (FileNotFoundError, NotADirectoryError):
-                if os.path.exists(path):  # what is missing is its interpreter
-                    raise
+                continue  # the file, or its interpreter
             except PermissionError as error:
                 failure = error
             except OSError as error:
@@ -217,10 +232,15 @@ else:
     def candidates(program: str, environment: dict[bytes, bytes]) -> list[bytes]:
         """Return the files that *program* may mean, in PATH's order."""
         name = os.fsencode(program)
+        if not name:
+            return []
         if b"/" in name:
             return [name]
-        folders = environment.get(b"PATH", os.fsencode(os.defpath)).split(b":")
-        return [os.path.join(folder or b".", name) for folder in folders]
+        return [os.path.join(folder or b".", name) for folder in os.fsencode(search_path(environment)).split(b":")]
+
+    def search_path(environment: dict[bytes, bytes]) -> str:
+        """Return where the server's command is looked for."""
+        return os.fsdecode(environment.get(b"PATH", os.fsencode(os.defpath)))
 
     def server_environment() -> dict[bytes, bytes]:
         """Return the environment that km was started with, without km's own key.
@@ -242,26 +262,40 @@ else:
 
 
 def cannot_start(program: str, error: OSError, path: str) -> KilometersError:
-    """Say why *program* did not start, with the exit status that a shell would give."""
+    """Say why *program*, looked for in *path*, did not start, with the exit status that a shell would give."""
     problem = f'cannot start "{program}"'
-    if error.errno == errno.EACCES:
-        return KilometersError(
-            f"{problem}: it is not executable.", f"Try: chmod +x {program}", exit_status=EXIT_NOT_EXECUTABLE
-        )
-    if error.errno not in {errno.ENOENT, errno.ENOTDIR}:
+    folders = path.split(os.pathsep) if path else []
+    is_path = "/" in program or os.sep in program
+    found = program if is_path else find_file(program, folders)
+    if error.errno == errno.EACCES and found:
+        return KilometersError(*why_not_executable(problem, program, found), exit_status=EXIT_NOT_EXECUTABLE)
+    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
         status = EXIT_NOT_EXECUTABLE if error.errno == errno.ENOEXEC else EXIT_CANNOT_BEGIN
         return KilometersError(f"{problem}: {error.strerror}.", exit_status=status)
-    folders = path.split(os.pathsep) if path else []
-    if "/" in program or (os.sep in program):
+    if is_path:
         why = "its interpreter (the #! line) was not found" if os.path.exists(program) else "no such file"
         return KilometersError(f"{problem}: {why}.", exit_status=EXIT_NOT_FOUND)
-    found = next((os.path.join(folder, program) for folder in folders if os.path.exists(os.path.join(folder, program))), "")
     if found:
         return KilometersError(f"{problem}: the interpreter of {found} (its #! line) was not found.", exit_status=EXIT_NOT_FOUND)
     similar = nearest_program(program, folders)
     hint = f'Did you mean "{similar}"?' if similar else "Is it installed, and is its folder in PATH?"
     searched = f"{len(folders)} folder{'' if len(folders) == 1 else 's'} searched"
     return KilometersError(f"{problem}: not found in PATH ({searched}).", hint, exit_status=EXIT_NOT_FOUND)
+
+
+def why_not_executable(problem: str, program: str, found: str) -> tuple[str, str]:
+    """Return message and hint for a file that the kernel refused to execute."""
+    if os.path.isdir(found):
+        return f"{problem}: it is a folder.", ""
+    if os.access(found, os.X_OK):
+        return f"{problem}: its interpreter (the #! line) is not executable, or its disk permits no programs.", ""
+    return f"{problem}: {'it' if found == program else found} is not executable.", f"Try: chmod +x {found}"
+
+
+def find_file(program: str, folders: list[str]) -> str:
+    """Return the first file of this name, executable or not; "" where there is none."""
+    paths = (os.path.join(folder or ".", program) for folder in folders if program)
+    return next((path for path in paths if os.path.isfile(path)), "")
 
 
 def nearest_program(program: str, folders: list[str]) -> str:

@@ -39,7 +39,7 @@ def monitor_command() -> click.Command:
     parameters: list[click.Parameter] = [
         click.Option(
             [*option.flags],
-            is_flag=option.is_flag,
+            is_flag=option.is_flag or None,  # given as False, it would make the value optional
             metavar=option.metavar or None,
             type=click.Choice(option.choices) if option.choices else None,
             help=option.help,

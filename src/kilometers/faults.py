@@ -34,3 +34,8 @@ def reach(point: str) -> None:
     if _armed[1] == 0:
         os.unlink(str(_armed[2]))
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def linger_s(usual_s: float) -> float:
+    """Return how long an idle recorder stays; not long where a test wants to see it leave."""
+    return 0.1 if _armed[0] == "leaving" else usual_s

@@ -69,7 +69,7 @@ class SegmentFiles:
         Raises OSError, JournalFull or JournalGone; the journal is then as before, and the loss is in the slot.
         """
         try:
-            self._make_room(format.HEADER_SIZE + length, monotonic_ns, wall_ns)
+            self._make_room(format.HEADER_SIZE + length if kind in format.STREAMS else 0, monotonic_ns, wall_ns)
             format.pack_header_into(
                 buffer,
                 kind,
@@ -137,7 +137,10 @@ class SegmentFiles:
             pass  # the next record's offset says the same, unless we are killed before it
 
     def _make_room(self, size: int, monotonic_ns: int, wall_ns: int) -> None:
-        """See to it that the record fits and has a segment to go to."""
+        """See to it that there is a segment, and a share of the journal's place for *size* more bytes.
+
+        Of size 0 is what must not be missing: how the session ended.
+        """
         if self.fd < 0:
             self._open_segment(monotonic_ns, wall_ns)
         if monotonic_ns - self.checked_ns > LINK_CHECK_NS:
@@ -146,7 +149,7 @@ class SegmentFiles:
                 raise JournalGone
         if self.size > SEGMENT_BYTES or monotonic_ns - self.first_append_ns > SEGMENT_AGE_NS:
             self._rotate(monotonic_ns, wall_ns)
-        if self.is_full or sum(self.older.values()) + self.size + size > SESSION_CAP_BYTES:
+        if size and (self.is_full or sum(self.older.values()) + self.size + size > SESSION_CAP_BYTES):
             self._look_for_space(size, monotonic_ns)
 
     def _rotate(self, monotonic_ns: int, wall_ns: int) -> None:
@@ -235,7 +238,8 @@ class Journal:
         self.failures = 0
         self.closed = False
         self.when_gone: Callable[[], None] = lambda: None
-        self._queue: deque[tuple[bytearray, int, int, int, int, int]] | None = None
+        self._queue: deque[tuple[bytearray, int, int, int, int, int, int]] | None = None
+        self._drop_reasons = [0, 0, 0, 0]
         self._queued_bytes = 0
         self._queue_changed = threading.Condition(threading.Lock())
 
@@ -250,8 +254,6 @@ class Journal:
             if not in_memory and self._queue is None:
                 self._queue = deque()
                 threading.Thread(target=self._write_queue, name="journal writer", daemon=True).start()
-            elif in_memory:
-                self._queue = None
             self.files = files
 
     def append(self, kind: int, buffer: bytearray, length: int, *, monotonic_ns: int, wall_ns: int, crc: int) -> None:
@@ -271,7 +273,7 @@ class Journal:
             if self._queue is None:
                 self._store(buffer, kind, length, offset, monotonic_ns, wall_ns, crc)
             else:
-                self._enqueue(bytearray(buffer[: format.HEADER_SIZE + length]), kind, offset, monotonic_ns, wall_ns, crc)
+                self._enqueue(buffer[: format.HEADER_SIZE + length], kind, offset, monotonic_ns, wall_ns, crc)
         except Exception:  # noqa: BLE001  # the one place: relaying never fails because recording did
             self.failures += 1
         finally:
@@ -313,12 +315,14 @@ class Journal:
     def _enqueue(self, record: bytearray, kind: int, offset: int, monotonic_ns: int, wall_ns: int, crc: int) -> None:
         assert self._queue is not None
         with self._queue_changed:
-            if self._queued_bytes + len(record) > QUEUE_CAP_BYTES:
-                if self.files is not None:
-                    self.files.gap_reasons[kind if kind in format.STREAMS else 0] = format.JOURNAL_SLOW
+            if self._queued_bytes + len(record) > QUEUE_CAP_BYTES and kind in format.STREAMS:
+                self._drop_reasons[kind] = format.JOURNAL_SLOW
                 self.failures += 1
                 return
-            self._queue.append((record, kind, offset, monotonic_ns, wall_ns, crc))
+            gap_reason = 0
+            if kind in format.STREAMS:
+                gap_reason, self._drop_reasons[kind] = self._drop_reasons[kind], 0
+            self._queue.append((record, kind, offset, monotonic_ns, wall_ns, crc, gap_reason))
             self._queued_bytes += len(record)
             self._queue_changed.notify_all()
 
@@ -328,9 +332,11 @@ class Journal:
             with self._queue_changed:
                 while not queue:
                     self._queue_changed.wait()
-                record, kind, offset, monotonic_ns, wall_ns, crc = queue[0]
+                record, kind, offset, monotonic_ns, wall_ns, crc, gap_reason = queue[0]
             if self.files is not None:
                 try:
+                    if gap_reason:
+                        self.files.gap_reasons[kind] = gap_reason
                     self._store(record, kind, len(record) - format.HEADER_SIZE, offset, monotonic_ns, wall_ns, crc)
                 except Exception:  # noqa: BLE001  # as in append, on the writer's thread
                     self.failures += 1

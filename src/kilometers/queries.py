@@ -44,6 +44,13 @@ class EventFilter(msgspec.Struct, frozen=True):
         return " AND ".join(parts), msgspec.structs.asdict(self)
 
 
+class NothingRecorded(KilometersError):
+    """There is no store yet."""
+
+    def __init__(self) -> None:
+        super().__init__("nothing has been recorded yet.", "Wrap a server: km monitor -- COMMAND   or try: km demo")
+
+
 class StoreReader:
     """A connection that only reads."""
 
@@ -51,15 +58,15 @@ class StoreReader:
         """Open the store.  Raises KilometersError where there is none, or it cannot be read."""
         path = home.store_file
         if not os.path.exists(path):
-            raise KilometersError(
-                "nothing has been recorded yet.", "Wrap a server with: km monitor -- COMMAND   or try: km demo"
-            )
+            raise NothingRecorded
         try:
             self.connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
             self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             version = int(self.connection.pragma("user_version"))
         except apsw.Error as error:
             raise KilometersError(f"the store {path} cannot be read: {error}.", "See: km status") from error
+        if version == 0:  # a recorder is just making it
+            raise NothingRecorded
         if version > SCHEMA_VERSION:
             raise StoreTooNew(f"the store {path} was made by a newer km.", "Update this km.")
 

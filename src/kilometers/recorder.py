@@ -18,7 +18,7 @@ from kilometers.capture import boot_id, memory_identity
 from kilometers.core import settings
 from kilometers.core.session_id import make_session_id
 from kilometers.errors import EXIT_OK, EXIT_OUR_BUG
-from kilometers.faults import arm, reach
+from kilometers.faults import arm, linger_s, reach
 from kilometers.log import open_log
 from kilometers.poison import PoisonNote
 from kilometers.recording import STEP_BYTES, Recording
@@ -51,6 +51,7 @@ class Recorder:
         self.store = self.open_store()
         self.retention = Retention(self.store)
         self.committed_s = 0.0
+        self.has_caught_up = False
 
     def run(self) -> int:
         """Record until nothing is left to record."""
@@ -89,8 +90,10 @@ class Recorder:
             del self.recordings[recording.journal_id]
             reach("finished")
         has_more = any(recording.has_news for recording in self.recordings.values())
-        if not has_more:
+        if not has_more and not self.has_caught_up:
+            self.has_caught_up = True
             self.note.relax()
+            self.write_lock_file(failures=0)
         return has_more
 
     def scan(self) -> dict[str, list[str]]:
@@ -115,6 +118,8 @@ class Recorder:
     def adopt(self, session_id: str, files: list[str]) -> None:
         """Begin to record a session, or clear up after one that is recorded."""
         recording = Recording(session_id, self.store, self.note, self.install_id)
+        if recording.is_lost:
+            recording.resume()
         if recording.is_finished:
             recording.reader.refresh(files)
             recording.unlink(os.path.join(self.home.journal_folder, session_id))
@@ -143,7 +148,7 @@ class Recorder:
                 continue
             if not (recording.has_news or self.has_changed(session_id)):
                 continue
-            room_bytes -= recording.read(found[session_id])
+            room_bytes -= recording.read(found[session_id], self.folders())
             touched.append(recording)
         self.changed = set()
         return touched
@@ -158,7 +163,7 @@ class Recorder:
         if since_commit_s < COMMIT_EVERY_S:
             time.sleep(COMMIT_EVERY_S - since_commit_s)
         self.retention.apply()
-        self.changed = self.watcher.wait(SLEEP_S if self.recordings else LINGER_S)
+        self.changed = self.watcher.wait(SLEEP_S if self.recordings else linger_s(LINGER_S))
         if self.changed is None or any(name.endswith(".lock") for name in self.changed):
             # A lock is let go a moment after its file is closed where the relay was just starting a process.
             time.sleep(LIVENESS_AGAIN_S)
@@ -288,7 +293,7 @@ class Recorder:
         election.name_newest(content)
         content.pid = os.getpid()
         content.boot_id = boot_id()
-        content.journal = memory_identity(self.home.ram_folders())
+        content.journal = memory_identity(self.home)
         content.failures = content.failures if failures is None else failures
         election.write_lock(self.lock_fd, content)
 

@@ -30,6 +30,8 @@ class Recording:
         self.reader = JournalReader(journal_id)
         self.is_dead = False
         self.is_finished = False
+        self.is_lost = False
+        """It ended because its journal had disappeared."""
         self.has_news = True
         self._session: Session | None = None
         self._number = 0
@@ -38,6 +40,7 @@ class Recording:
             self._number = kept.session_no
             self._session = self._make_session(kept.state, kept.calls)
             self.is_finished = kept.is_ended
+            self.is_lost = kept.is_ended and kept.state.is_lost
 
     def _make_session(self, state: SessionState, calls: list[object] | None = None) -> Session:
         def is_poison(stream: int, offset: int, size_bytes: int) -> bool:
@@ -46,10 +49,12 @@ class Recording:
 
         return Session(state, calls, is_poison=is_poison)  # type: ignore[arg-type]
 
-    def read(self, paths: list[str]) -> int:
+    def read(self, files: list[str], folders: list[str]) -> int:
         """Read what has come in, up to STEP_BYTES, and return how many bytes it was."""
-        self.is_dead = not journal_reader.is_living(paths)
-        self.reader.refresh(paths)
+        self.is_dead = not journal_reader.is_living(files)
+        if self.is_dead:  # only what is there after its death is all there is
+            files = journal_reader.find_sessions(folders).get(self.journal_id, [])
+        self.reader.refresh(files)
         size_bytes = 0
         for item in self.reader.read(is_dead=self.is_dead):
             session = self._session or self._begin()
@@ -65,6 +70,13 @@ class Recording:
         if self.is_dead:
             self._end(session=self._session or self._begin())
         return size_bytes
+
+    def resume(self) -> None:
+        """Go on with a session whose journal has turned up again, in another folder (logout)."""
+        assert self._session is not None
+        self._session.state.is_lost = False
+        self._session.state.ended_ns = 0
+        self.is_finished = self.is_lost = False
 
     def lose(self) -> None:
         """End a session whose journal is gone: what the store does not have, nobody has."""

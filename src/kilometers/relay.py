@@ -41,7 +41,7 @@ class Pump:
         self.sink_fd = sink_fd
         self.journal = journal
         self.doorbell_fd = doorbell_fd
-        self.last_read_s = 0.0
+        self.last_active_s = 0.0
         self.is_writing = False
         self.has_ended = False
         self.buffer = bytearray(format.HEADER_SIZE + CHUNK_BYTES)
@@ -65,7 +65,7 @@ class Pump:
         while True:
             length = read_into(source, room)
             monotonic_ns, wall_ns = time.monotonic_ns(), time.time_ns()
-            self.last_read_s = monotonic_ns / 1e9
+            self.last_active_s = monotonic_ns / 1e9
             data = room[:length]
             self.journal.append(
                 self.stream,
@@ -79,6 +79,8 @@ class Pump:
                 return
             self.is_writing = True
             is_open = write_all(self.sink_fd, data)
+            # Not only the read: a client that took its time here must not look like a pipe without a writer.
+            self.last_active_s = time.monotonic()
             self.is_writing = False
             if not is_open:
                 return
@@ -183,7 +185,7 @@ class Relay:
 
     def drained_at_s(self, open_pumps: list[Pump]) -> float:
         """Return when a silent pipe that is still open counts as drained."""
-        idle_since_s = max(pump.last_read_s for pump in open_pumps)
+        idle_since_s = max(pump.last_active_s for pump in open_pumps)
         return min(max(self.ended_at_s + DRAIN_START_S, idle_since_s + DRAIN_IDLE_S), self.ended_at_s + DRAIN_MAX_S)
 
     def next_deadline_s(self) -> float:

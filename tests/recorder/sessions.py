@@ -16,6 +16,7 @@ import apsw
 
 from kilometers import election, journal_reader, locks, paths
 from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, chain_hash, decode
+from kilometers.core.pairing import OPPOSITE
 from kilometers.store import SEQ_BITS
 
 SERVER = Path(__file__).parent / "answering_server.py"
@@ -111,14 +112,14 @@ class Recorded:
         for wire, kept in zip(self.wires, self.hashes, strict=True):
             previous = chain_hash(previous, wire)
             assert previous == kept
-        asked: set[str] = set()
+        asked: set[tuple[str | None, str | None]] = set()
         for event in self.events:
             if event.kind == "request":
-                assert event.request_id not in asked
-                asked.add(event.request_id or "")
+                assert (event.direction, event.request_id) not in asked
+                asked.add((event.direction, event.request_id))
             if event.kind == "response" and event.call_seq is not None:
                 assert event.call_seq < event.seq
-                assert event.request_id in asked
+                assert (OPPOSITE[event.direction or ""], event.request_id) in asked
             assert (event.duration_us or 0) >= 0
 
 
@@ -196,10 +197,14 @@ class Sessions:
         return True
 
     def recorded(self) -> dict[str, Recorded]:
-        """Return what the store has now, by session id."""
+        """Return what the store has now, by session id; nothing while it is being made."""
+        if not Path(self.home.store_file).exists():
+            return {}
         connection = apsw.Connection(self.home.store_file, flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(5000)
-        found = {}
+        found: dict[str, Recorded] = {}
+        if connection.pragma("user_version") == 0:
+            return found
         for number, summary in connection.execute("SELECT session_no, summary FROM sessions").fetchall():
             rows = connection.execute(
                 "SELECT wire, hash FROM events WHERE event_id >= ? AND event_id < ? ORDER BY event_id",

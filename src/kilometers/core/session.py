@@ -70,6 +70,8 @@ class SessionState(msgspec.Struct):
     started_ns: int = 0
     ended_ns: int = 0
     is_clean: bool = False
+    is_lost: bool = False
+    """Its journal disappeared; should it turn up again, the session goes on."""
     fields: dict[str, list[str]] = {}
     end_fields: dict[str, list[str]] = {}
     client: Implementation | None = None
@@ -168,6 +170,7 @@ class Session:
         for number in (journal.CLIENT_TO_SERVER, journal.SERVER_TO_CLIENT):
             self._flush(number, TORN, self.state.stream(number).last_wall_ns or wall_ns, 0)
         self._add_gap(None, None, reason, wall_ns, wall_ns)
+        self.state.is_lost = True
 
     def finish(self, wall_ns: int) -> None:
         """End the session: nothing will come any more."""
