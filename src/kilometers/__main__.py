@@ -11,7 +11,7 @@ import sys
 def main() -> int:
     """Run the command line in sys.argv and return its exit status."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["recorder"] and hasattr(os, "fork"):
+    if arguments[:1] == ["recorder"] and sys.platform != "win32":
         os.nice(19)
         if os.fork():  # out of the relay's process tree: some clients kill that whole
             os._exit(0)

@@ -60,7 +60,7 @@ class Capture:
     def _prepare(self) -> None:
         try:
             self._open_journal()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  # as in Journal.append: relaying never fails because recording did
             self._say(f"nothing is recorded: {error}")
         finally:
             self._config_read.set()
@@ -117,7 +117,7 @@ class Capture:
 
         try:
             return tomllib.loads(data.decode()), ""
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return {}, f"{home.config_file}: {error}"
 
     def _resolve_capture(self, config: dict[str, object], problem: str) -> settings.Resolved:
@@ -157,7 +157,13 @@ class Capture:
             ("relay_pid", str(os.getpid())),
             ("name", self.name),
             ("host", os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")),
-            ("user", os.environ.get("USER") or os.environ.get("LOGNAME") or os.environ.get("USERNAME") or str(paths.user_id())),
+            (
+                "user",
+                os.environ.get("USER")
+                or os.environ.get("LOGNAME")
+                or os.environ.get("USERNAME")
+                or str(paths.user_id()),
+            ),
             ("boot_id", boot_id()),
             ("home", home.folder),
             ("capture", capture.value),

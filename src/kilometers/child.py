@@ -175,8 +175,7 @@ else:
         return Server(pid, our_stdin, our_stdout, our_stderr)
 
     def close_inherited_fds() -> None:
-        """Close our copies of what the client gave the server: whoever waits for the server to close them must not
-        wait for us, or for the recorder.
+        """Close our copies of what the client gave the server, or who waits for their end would wait for us.
 
         Python opens nothing inheritable but 0, 1 and 2, so what is, came with us.
         """
@@ -276,7 +275,9 @@ def cannot_start(program: str, error: OSError, path: str) -> KilometersError:
         why = "its interpreter (the #! line) was not found" if os.path.exists(program) else "no such file"
         return KilometersError(f"{problem}: {why}.", exit_status=EXIT_NOT_FOUND)
     if found:
-        return KilometersError(f"{problem}: the interpreter of {found} (its #! line) was not found.", exit_status=EXIT_NOT_FOUND)
+        return KilometersError(
+            f"{problem}: the interpreter of {found} (its #! line) was not found.", exit_status=EXIT_NOT_FOUND
+        )
     similar = nearest_program(program, folders)
     hint = f'Did you mean "{similar}"?' if similar else "Is it installed, and is its folder in PATH?"
     searched = f"{len(folders)} folder{'' if len(folders) == 1 else 's'} searched"

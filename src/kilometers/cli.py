@@ -21,7 +21,7 @@ SINCE = click.option("--since", metavar="WHEN", help="Not older than: 90s, 10m, 
 @click.group(context_settings=CONTEXT)
 @click.version_option(__version__, "-V", "--version", prog_name="km", message="%(prog)s %(version)s")
 def km() -> None:
-    """Kilometers: a flight recorder for MCP.
+    r"""Kilometers: a flight recorder for MCP.
 
     \b
     Try it:            km demo
@@ -46,7 +46,9 @@ def monitor_command() -> click.Command:
         )
         for option in monitor.OPTIONS
     ]
-    parameters.append(click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD..."))
+    parameters.append(
+        click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD...")
+    )
     return click.Command(
         "monitor",
         params=parameters,
@@ -90,7 +92,7 @@ def sessions_command(since: str | None, search: str | None, limit: int | None, w
 @LIMIT
 @click.option("--all", "with_all", is_flag=True, help="Of all sessions, probes included.")
 @JSON
-def events_command(
+def events_command(  # noqa: PLR0917  # one parameter per option
     session: str | None,
     method: str | None,
     tool: str | None,

@@ -86,7 +86,7 @@ def printable(text: str) -> str:
 
 def say(text: str) -> None:
     """Print one line for a person, on stderr."""
-    print(text, file=sys.stderr)
+    sys.stderr.write(f"{text}\n")
 
 
 def duration(microseconds: int | None) -> str:

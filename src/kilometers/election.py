@@ -19,6 +19,7 @@ from kilometers.paths import Home
 
 INHERITED_LOCK_FD = 3
 MAX_DELAY_S = 60.0
+SLOWED_FROM = 2  # one restart is at once: it was killed
 FIELDS_SIZE = 64 * 1024
 # The recorder reads nothing else from an environment that was given to somebody else's session.
 PASSED_VARIABLES = (
@@ -107,7 +108,7 @@ def name_newest(content: LockFile) -> bool:
 
 def restart_delay_s(failures: int) -> float:
     """Return how long to wait before the next start, after *failures* starts that got nowhere."""
-    return 0.0 if failures < 2 else min(MAX_DELAY_S, 0.25 * 2 ** min(failures - 2, 10))
+    return 0.0 if failures < SLOWED_FROM else min(MAX_DELAY_S, 0.25 * 2 ** min(failures - SLOWED_FROM, 10))
 
 
 class Election:

@@ -6,11 +6,12 @@ over; the stream offsets of what comes next say how many bytes are missing.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from kilometers import locks
-from kilometers.core import journal as format
+from kilometers.core import journal
 from kilometers.core.session_id import is_session_id
+from kilometers.positioned import read_at
 
 READ_BYTES = 1 << 20
 
@@ -110,7 +111,7 @@ class JournalReader:
         """Whether any segment is there, read or not."""
         return bool(self._segments)
 
-    def read(self, *, is_dead: bool) -> Iterator[format.Record | Lost]:
+    def read(self, *, is_dead: bool) -> Iterator[journal.Record | Lost]:
         """Yield what has come in since the last time.  Raises JournalTooNew; OSError for a folder that went away.
 
         With *is_dead* nothing will be written any more: what is unreadable now is damage.
@@ -132,7 +133,7 @@ class JournalReader:
         for number in sorted(self._segments):
             try:
                 with open(self._segments[number], "rb") as file:
-                    totals = format.read_slot(file.read(format.PAGE_SIZE))
+                    totals = journal.read_slot(file.read(journal.PAGE_SIZE))
             except OSError:
                 continue
             if totals is not None:
@@ -157,7 +158,7 @@ class JournalReader:
         for path in sorted(self.paths, key=lambda path: path.endswith(".lock")):
             _unlink(path)
 
-    def _open_next(self, *, is_dead: bool) -> Iterator[format.Record | Lost]:
+    def _open_next(self, *, is_dead: bool) -> Generator[journal.Record | Lost, None, bool]:
         """Open the next segment and yield its base; returns (as generator) whether there is one."""
         numbers = sorted(number for number in self._segments if number > self.number)
         if not numbers:
@@ -168,41 +169,41 @@ class JournalReader:
         except OSError:
             del self._segments[number]
             return False
-        page = format.read_page(os.pread(fd, format.PAGE_SIZE, 0))
-        if page is not None and page.format > format.FORMAT:
+        page = journal.read_page(read_at(fd, journal.PAGE_SIZE, 0))
+        if page is not None and page.format > journal.FORMAT:
             os.close(fd)
             raise JournalTooNew(self._segments[number])
         if page is None and not is_dead and len(numbers) == 1:
             os.close(fd)  # its relay is still writing the first page
             return False
-        self._fd, self.number, self._position = fd, number, format.PAGE_SIZE
+        self._fd, self.number, self._position = fd, number, journal.PAGE_SIZE
         if page is not None:
             if self.first_base is None:
                 self.first_base = page.base
-            yield Lost(page.base, format.LOST_JOURNAL, 0)
+            yield Lost(page.base, journal.LOST_JOURNAL, 0)
         return True
 
     def _has_record(self, numbers: list[int]) -> bool:
         """Whether the relay has gone on to a newer segment: it appends to no older one then."""
         for number in numbers:
             try:
-                if os.stat(self._segments[number]).st_size > format.PAGE_SIZE:
+                if os.stat(self._segments[number]).st_size > journal.PAGE_SIZE:
                     return True
             except OSError:
                 continue
         return False
 
-    def _read_segment(self, *, is_final: bool) -> Iterator[format.Record | Lost]:
+    def _read_segment(self, *, is_final: bool) -> Generator[journal.Record | Lost, None, bool]:
         """Yield the records from the current position; returns (as generator) whether the segment has ended."""
         while True:
             size = os.fstat(self._fd).st_size - self._position
-            view = memoryview(os.pread(self._fd, min(max(size, 0), READ_BYTES + format.MAX_LENGTH), self._position))
+            view = memoryview(read_at(self._fd, min(max(size, 0), READ_BYTES + journal.MAX_LENGTH), self._position))
             at = 0
-            while (record := format.read_record(view, at, self._position + at)) is not None:
+            while (record := journal.read_record(view, at, self._position + at)) is not None:
                 at += record.size
                 self._position += record.size
                 yield record
-                if record.kind == format.END_OF_SEGMENT:
+                if record.kind == journal.END_OF_SEGMENT:
                     return True
                 if at > READ_BYTES:
                     break
@@ -211,7 +212,7 @@ class JournalReader:
             rest = view[at:]
             if not len(rest):
                 return False
-            behind = format.find_record(memoryview(bytes(rest)), 0)
+            behind = journal.find_record(memoryview(bytes(rest)), 0)
             if behind is not None:
                 self._position += behind
                 continue
@@ -222,11 +223,11 @@ class JournalReader:
 
     def _torn_tail(self, rest: memoryview) -> Iterator[Lost]:
         """Yield what the header of an unreadable last record claims, if it is a header."""
-        claim = format.read_claim(rest)
+        claim = journal.read_claim(rest)
         if claim is not None:
             kind, through, wall_ns = claim
-            first, second, third = (through if stream == kind else 0 for stream in format.STREAMS)
-            yield Lost((first, second, third), format.DAMAGED, wall_ns)
+            first, second, third = (through if stream == kind else 0 for stream in journal.STREAMS)
+            yield Lost((first, second, third), journal.DAMAGED, wall_ns)
 
 
 def _unlink(path: str) -> None:

@@ -37,7 +37,9 @@ class JournalGone(Exception):
 class SegmentFiles:
     """One session's segments in one folder, and the lock that says that its relay lives."""
 
-    def __init__(self, folder: str, session_id: str, start: bytes, captured: list[int], *, first_number: int = 0) -> None:
+    def __init__(
+        self, folder: str, session_id: str, start: bytes, captured: list[int], *, first_number: int = 0
+    ) -> None:
         """*start* are the fields of the session, *captured* the live totals of every stream.  Raises OSError."""
         self.folder = folder
         self.session_id = session_id
@@ -63,7 +65,9 @@ class SegmentFiles:
         except OSError:
             pass  # the first append tries again
 
-    def store(self, kind: int, buffer: bytearray, length: int, *, offset: int, monotonic_ns: int, wall_ns: int, crc: int) -> None:
+    def store(
+        self, kind: int, buffer: bytearray, length: int, *, offset: int, monotonic_ns: int, wall_ns: int, crc: int
+    ) -> None:
         """Append one record, whose bytes stand in *buffer* behind room for its header.
 
         Raises OSError, JournalFull or JournalGone; the journal is then as before, and the loss is in the slot.
@@ -125,7 +129,11 @@ class SegmentFiles:
             pass  # what stands behind `size` has no valid CRC, and the next append goes over it
 
     def _note_loss(self, kind: int, error: OSError | JournalFull, monotonic_ns: int, wall_ns: int) -> None:
-        reason = format.JOURNAL_FULL if isinstance(error, JournalFull) or error.errno == errno.ENOSPC else format.JOURNAL_ERROR
+        reason = (
+            format.JOURNAL_FULL
+            if isinstance(error, JournalFull) or error.errno == errno.ENOSPC
+            else format.JOURNAL_ERROR
+        )
         if kind in format.STREAMS:
             self.gap_reasons[kind] = reason
         if self.fd < 0:
@@ -300,12 +308,12 @@ class Journal:
         finally:
             self.lock.release()
 
-    def _store(self, buffer: bytearray, kind: int, length: int, offset: int, monotonic_ns: int, wall_ns: int, crc: int) -> None:
+    def _store(
+        self, buffer: bytearray, kind: int, length: int, offset: int, monotonic_ns: int, wall_ns: int, crc: int
+    ) -> None:
         assert self.files is not None
         try:
-            self.files.store(
-                kind, buffer, length, offset=offset, monotonic_ns=monotonic_ns, wall_ns=wall_ns, crc=crc
-            )
+            self.files.store(kind, buffer, length, offset=offset, monotonic_ns=monotonic_ns, wall_ns=wall_ns, crc=crc)
         except JournalGone:
             self.files = None
             self.when_gone()

@@ -13,7 +13,15 @@ import sys
 import zlib
 
 RAM_MAGICS = (0x01021994, 0x858458F6)  # tmpfs, ramfs: statfs(2)
-NETWORK_MAGICS = (0x6969, 0x517B, 0xFE534D42, 0xFF534D42, 0x01021997, 0x5346414F, 0x00C36400)  # nfs smb smb2 cifs 9p afs ceph
+NETWORK_MAGICS = (
+    0x6969,
+    0x517B,
+    0xFE534D42,
+    0xFF534D42,
+    0x01021997,
+    0x5346414F,
+    0x00C36400,
+)  # nfs smb smb2 cifs 9p afs ceph
 
 
 class Home:
@@ -74,7 +82,9 @@ def find_home() -> Home:
         return Home(folder, os.path.join(folder, "config.toml"))
     user_home = find_user_home()
     if sys.platform == "win32":
-        folder = os.path.join(os.environ.get("LOCALAPPDATA") or os.path.join(user_home, "AppData", "Local"), "Kilometers")
+        folder = os.path.join(
+            os.environ.get("LOCALAPPDATA") or os.path.join(user_home, "AppData", "Local"), "Kilometers"
+        )
         return Home(folder, os.path.join(folder, "config.toml"))
     if sys.platform == "darwin":
         folder = os.path.join(user_home, "Library", "Application Support", "Kilometers")

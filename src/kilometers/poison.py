@@ -9,6 +9,8 @@ again.
 import os
 import struct
 
+from kilometers.positioned import read_at, write_at
+
 LARGE_FRAME_BYTES = 64 << 10
 _NOTE = struct.Struct("<36sBQ")
 _NOTHING = bytes(_NOTE.size)
@@ -23,7 +25,7 @@ class PoisonNote:
         self.is_unclean = os.path.exists(path)
         """The last recorder did not leave by itself; until `relax`, every frame is noted."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-        left = os.pread(self._fd, _NOTE.size, 0)
+        left = read_at(self._fd, _NOTE.size, 0)
         self.condemned = _NOTE.unpack(left) if len(left) == _NOTE.size and left != _NOTHING else None
         self._is_set = False
 
@@ -33,21 +35,21 @@ class PoisonNote:
             note = (session_id.encode(), stream, offset)
             if note == self.condemned:
                 return True
-            os.pwrite(self._fd, _NOTE.pack(*note), 0)
+            write_at(self._fd, _NOTE.pack(*note), 0)
             self._is_set = True
         return False
 
     def clear(self) -> None:
         """Say that the recorder is at no frame."""
         if self._is_set:
-            os.pwrite(self._fd, _NOTHING, 0)
+            write_at(self._fd, _NOTHING, 0)
             self._is_set = False
 
     def relax(self) -> None:
         """Everything that was waiting at the start has been recorded."""
         if self.is_unclean:
             self.is_unclean = False
-            os.pwrite(self._fd, _NOTHING, 0)
+            write_at(self._fd, _NOTHING, 0)
             self.condemned = None
 
     def remove(self) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: S608  # SQL is put together from this module's own pieces; every value is bound
 """Reading the store: what the commands ask, in pages, so that no reader holds the WAL back.
 
 Counterpart: store.py, which writes.  A page is fetched whole, and its read transaction ends, before its rows are used.
@@ -5,6 +6,7 @@ Counterpart: store.py, which writes.  A page is fetched whole, and its read tran
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import apsw
 import msgspec
@@ -179,7 +181,7 @@ class StoreReader:
         names = ("sessions", "live_sessions", "events", "gaps")
         return {**dict(zip(names, map(int, row), strict=True)), "size_bytes": pages * page_size}
 
-    def _page(self, sql: str, values: dict[str, object]) -> list[tuple[object, ...]]:
+    def _page(self, sql: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
         known = {name: value for name, value in values.items() if f":{name}" in sql}
         try:
             return self.connection.execute(sql, known).fetchall()

@@ -15,7 +15,6 @@ import apsw
 
 from kilometers import __version__, election, journal_reader, locks, paths
 from kilometers.capture import boot_id, memory_identity
-from kilometers.core import settings
 from kilometers.core.session_id import make_session_id
 from kilometers.errors import EXIT_OK, EXIT_OUR_BUG
 from kilometers.faults import arm, linger_s, reach
@@ -216,9 +215,9 @@ class Recorder:
         aside = ""
         try:
             store = Store(path)
-        except (apsw.NotADBError, apsw.CorruptError) as error:
+        except (apsw.NotADBError, apsw.CorruptError):
             aside = move_aside(path)
-            self.log.error("the store is damaged and was moved aside", store=path, aside=aside, error=str(error))
+            self.log.exception("the store is damaged and was moved aside", store=path, aside=aside)
             is_lost = True
             store = Store(path)
         with store.transaction():
@@ -341,7 +340,7 @@ def run() -> int:
     try:
         recorder = Recorder(home, lock_fd)
     except StoreTooNew as error:
-        open_log(home.log_file).error(str(error))
+        open_log(home.log_file).error(str(error))  # noqa: TRY400  # no bug of ours: a traceback would look like one
         return error.exit_status
     recorder.write_lock_file()
     try:

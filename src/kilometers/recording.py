@@ -8,6 +8,7 @@ import time
 
 from kilometers import journal_reader
 from kilometers.core import journal
+from kilometers.core.pairing import Call
 from kilometers.core.session import Session, SessionState, new_state
 from kilometers.core.session_id import make_session_id
 from kilometers.core.summary import summarize
@@ -42,12 +43,12 @@ class Recording:
             self.is_finished = kept.is_ended
             self.is_lost = kept.is_ended and kept.state.is_lost
 
-    def _make_session(self, state: SessionState, calls: list[object] | None = None) -> Session:
+    def _make_session(self, state: SessionState, calls: list[Call] | None = None) -> Session:
         def is_poison(stream: int, offset: int, size_bytes: int) -> bool:
             reach("frame")
             return self.note.is_poison(self.journal_id, stream, offset, size_bytes)
 
-        return Session(state, calls, is_poison=is_poison)  # type: ignore[arg-type]
+        return Session(state, calls, is_poison=is_poison)
 
     def read(self, files: list[str], folders: list[str]) -> int:
         """Read what has come in, up to STEP_BYTES, and return how many bytes it was."""

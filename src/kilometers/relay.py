@@ -177,7 +177,7 @@ class Relay:
     def is_drained(self, now_s: float) -> bool:
         """Whether everything the dead server wrote has been passed on, or what still holds its pipes is not it."""
         open_pumps = [pump for pump in self.outward if not pump.has_ended]
-        if not open_pumps or self.is_told_to_leave and any(pump.is_writing for pump in open_pumps):
+        if not open_pumps or (self.is_told_to_leave and any(pump.is_writing for pump in open_pumps)):
             return True
         if any(pump.is_writing for pump in open_pumps):
             return False  # a slow client loses nothing: it would find the rest in the server's own pipe too

@@ -31,10 +31,10 @@ class StoreReader:
         return self.ask("SELECT count(*) FROM events WHERE kind = 'gap'")
 
     def last_id(self) -> int:
-        return self.ask("SELECT coalesce(max(id), 0) FROM events")
+        return self.ask("SELECT coalesce(max(event_id), 0) FROM events")
 
     def has_method(self, method: str, *, after_id: int) -> bool:
-        return self.ask("SELECT count(*) FROM events WHERE id > ? AND method = ?", after_id, method) > 0
+        return self.ask("SELECT count(*) FROM events WHERE event_id > ? AND method = ?", after_id, method) > 0
 
 
 class BareStore:

@@ -27,7 +27,9 @@ ONE_READ_BYTES = 256 * 1024
 class Client:
     """One wrapped server with a client: counts every byte that it wrote and that it read back."""
 
-    def __init__(self, home: Path, *, environment: dict[str, str] | None = None, command: list[str] | None = None) -> None:
+    def __init__(
+        self, home: Path, *, environment: dict[str, str] | None = None, command: list[str] | None = None
+    ) -> None:
         self.written = 0
         self.received = bytearray()
         self.relay = subprocess.Popen(
@@ -211,7 +213,9 @@ class Sessions:
                 (number << SEQ_BITS, (number + 1) << SEQ_BITS),
             ).fetchall()
             wires = [wire for wire, _ in rows]
-            recorded = Recorded(json.loads(summary), [decode(wire) for wire in wires], [kept for _, kept in rows], wires)
+            recorded = Recorded(
+                json.loads(summary), [decode(wire) for wire in wires], [kept for _, kept in rows], wires
+            )
             found[recorded.id] = recorded
         connection.close()
         return found

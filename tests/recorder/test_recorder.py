@@ -113,7 +113,7 @@ def write_journal(folder: Path) -> tuple[bytes, int, int]:
 
 def record_segment(segment: bytes) -> Recorded | None:
     """Record one dead segment in this process, as the recorder does, without a store."""
-    from kilometers.core.session import Session, new_state  # noqa: PLC0415
+    from kilometers.core.session import Session, new_state
 
     folder = Path(os.environ["PYTEST_SEGMENT_FOLDER"])
     path = folder / f"{SESSION_ID}.0"
@@ -131,11 +131,14 @@ def record_segment(segment: bytes) -> Recorded | None:
         for lost in reader.last_words():
             session.take_totals(lost.offsets, lost.reason, lost.wall_ns)
     session.finish(10**18)
-    from kilometers.core.event import decode  # noqa: PLC0415
+    from kilometers.core.event import decode
 
     rows = session.take_rows()
     return Recorded(
-        {"session_id": SESSION_ID}, [decode(row.wire) for row in rows], [row.hash for row in rows], [row.wire for row in rows]
+        {"session_id": SESSION_ID},
+        [decode(row.wire) for row in rows],
+        [row.hash for row in rows],
+        [row.wire for row in rows],
     )
 
 
@@ -280,7 +283,7 @@ def test_folder_that_is_removed_under_a_living_relay_costs_an_exact_gap(sessions
 
 
 def wait_until_a_second_has_passed() -> None:
-    import time  # noqa: PLC0415
+    import time
 
     until_s = time.monotonic() + 1.1
     wait_until(lambda: time.monotonic() > until_s, 5)
@@ -310,7 +313,9 @@ def test_recorder_keeps_its_memory_within_bounds(sessions: Sessions) -> None:
     wait_until(lambda: len(client.received) == client.written, 60)
     pid = sessions.wait_for_recorder()
 
-    peak_kb = int(next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line).split()[1])
+    peak_kb = int(
+        next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line).split()[1]
+    )
     client.end()
     assert_equation([client], sessions.wait_until_recorded())
     assert peak_kb < 140_000

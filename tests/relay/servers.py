@@ -16,15 +16,14 @@ ENDS_ON_EOF = server("say(b'ready')\nwhile os.read(0, 65536): pass\nos._exit(7)"
 ENDS_ON_TERM = server(
     "signal.signal(signal.SIGTERM, lambda *_: os._exit(5))\nsay(b'ready')\nwhile True: signal.pause()"
 )
-ENDS_ON_KILL = server(
-    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay(b'ready')\nwhile True: signal.pause()"
-)
+ENDS_ON_KILL = server("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay(b'ready')\nwhile True: signal.pause()")
 # As real Python servers do: 0.35 to 0.5 s.
 ENDS_SLOWLY = server("say(b'ready')\nwhile os.read(0, 65536): pass\ntime.sleep(0.4)\nos._exit(7)")
 ENDS_FIRST = server("say(b'ready')\nos._exit(3)")
 CLOSES_STDOUT = server("say(b'ready')\nos.close(1)\nwhile os.read(0, 65536): pass\nos._exit(7)")
 LEAVES_GRANDCHILD = server(
-    "if os.fork() == 0: time.sleep(30); os._exit(0)\n"
-    "say(b'ready')\nwhile os.read(0, 65536): pass\nos._exit(7)"
+    "if os.fork() == 0: time.sleep(30); os._exit(0)\nsay(b'ready')\nwhile os.read(0, 65536): pass\nos._exit(7)"
 )
-ANSWERS_AFTER_EOF = server("say(b'ready')\nwhile os.read(0, 65536): pass\ntime.sleep(0.1)\nsay(b'goodbye')\nos._exit(7)")
+ANSWERS_AFTER_EOF = server(
+    "say(b'ready')\nwhile os.read(0, 65536): pass\ntime.sleep(0.1)\nsay(b'goodbye')\nos._exit(7)"
+)

@@ -82,7 +82,9 @@ def test_writes_of_three_bytes_come_back(home: Path) -> None:
     data = MEGABYTE[:9000]
     server = "import os\nwhile data := os.read(0, 3): os.write(1, data)"
     with Client([*SERVER_PYTHON, server], home) as client:
-        writer = threading.Thread(target=lambda: ([client.send(data[at : at + 3]) for at in range(0, len(data), 3)], client.end_input()))
+        writer = threading.Thread(
+            target=lambda: ([client.send(data[at : at + 3]) for at in range(0, len(data), 3)], client.end_input())
+        )
         writer.start()
 
         assert client.rest() == data

@@ -4,8 +4,6 @@ import os
 import resource
 from pathlib import Path
 
-import pytest
-
 from relay.wrapped import KM, captured, environment_of, obey_modes, run, run_directly
 
 

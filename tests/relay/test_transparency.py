@@ -163,7 +163,14 @@ def test_stderr_is_passed_on_and_captured(home: Path) -> None:
 
 def test_no_stderr_gives_the_server_the_descriptor_itself(home: Path, tmp_path: Path) -> None:
     with open(tmp_path / "stderr", "wb") as file:
-        ended = run(["readlink", "/proc/self/fd/2"], home, "--no-stderr", stdout=subprocess.PIPE, stderr=file, capture_output=False)
+        ended = run(
+            ["readlink", "/proc/self/fd/2"],
+            home,
+            "--no-stderr",
+            stdout=subprocess.PIPE,
+            stderr=file,
+            capture_output=False,
+        )
 
     assert ended.stdout.decode().strip() == str(tmp_path / "stderr")
     assert captured(home).of(STDERR) == []
@@ -193,7 +200,9 @@ def test_closed_standard_descriptors_do_no_harm(home: Path, tmp_path: Path, clos
 def test_terminal_on_stderr_is_the_servers_too(home: Path) -> None:
     near, far = pty.openpty()
     try:
-        ended = run(["sh", "-c", "test -t 2 && tty <&2"], home, stdout=subprocess.PIPE, stderr=far, capture_output=False)
+        ended = run(
+            ["sh", "-c", "test -t 2 && tty <&2"], home, stdout=subprocess.PIPE, stderr=far, capture_output=False
+        )
 
         assert ended.stdout.decode().strip() == os.ttyname(far)
         assert captured(home).of(STDERR) == []

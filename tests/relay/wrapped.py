@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 from kilometers import paths
 from kilometers.core import journal
@@ -49,7 +50,7 @@ class Client:
         popen = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment_of(home), **popen}
         self.km = subprocess.Popen(monitor(command, *options), bufsize=0, **popen)
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,6 +74,14 @@ class Client:
         """One round trip with a server that echoes."""
         self.send(line)
         return self.line()
+
+    def echo(self, data: bytes) -> bytes:
+        """One round trip of less than a pipe holds."""
+        self.send(data)
+        answer = b""
+        while len(answer) < len(data) and (more := self.km.stdout.read(len(data) - len(answer))):
+            answer += more
+        return answer
 
     def end_input(self) -> None:
         """Half-close: what an MCP client does first."""

@@ -196,10 +196,19 @@ def test_totals_read_back(totals: tuple[int, int, int]) -> None:
     assert journal.read_totals(journal.read_fields(fields)) == totals
 
 
-@pytest.mark.parametrize("fields", [b"", b"exit_status=0\0", b"total.1=1\0total.2=2\0", b"total.1=x\0total.2=2\0total.3=3\0"])
+@pytest.mark.parametrize(
+    "fields", [b"", b"exit_status=0\0", b"total.1=1\0total.2=2\0", b"total.1=x\0total.2=2\0total.3=3\0"]
+)
 def test_missing_or_damaged_totals_are_none(fields: bytes) -> None:
     assert journal.read_totals(journal.read_fields(fields)) is None
 
 
 def test_reasons_keep_their_numbers() -> None:
-    assert journal.REASONS == ("damaged", "journal_full", "journal_error", "journal_slow", "journal_late", "lost_journal")
+    assert journal.REASONS == (
+        "damaged",
+        "journal_full",
+        "journal_error",
+        "journal_slow",
+        "journal_late",
+        "lost_journal",
+    )

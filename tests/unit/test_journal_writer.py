@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kilometers import locks
-from kilometers.core import journal as format
+from kilometers.core import journal
 from kilometers.core.session_id import make_session_id
 from kilometers.journal_writer import (
     QUEUE_CAP_BYTES,
@@ -26,7 +26,7 @@ from relay.wrapped import Captured, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="written for files that can be unlinked while open")
 CHUNK_BYTES = 256 * 1024
-IN, OUT = format.CLIENT_TO_SERVER, format.SERVER_TO_CLIENT
+IN, OUT = journal.CLIENT_TO_SERVER, journal.SERVER_TO_CLIENT
 
 
 class Session:
@@ -40,15 +40,15 @@ class Session:
         self.in_memory = in_memory
 
     def open(self, files: type[SegmentFiles] = SegmentFiles, *, first_number: int = 0) -> SegmentFiles:
-        start = format.pack_fields([("session_id", self.session_id)])
+        start = journal.pack_fields([("session_id", self.session_id)])
         self.files = files(str(self.folder), self.session_id, start, self.journal.offsets, first_number=first_number)
         self.journal.open(self.files, in_memory=self.in_memory)
         self.now_ns = max(self.now_ns, time.monotonic_ns())
         return self.files
 
     def append(self, data: bytes, kind: int = IN) -> None:
-        buffer = bytearray(format.HEADER_SIZE) + data
-        crc = format.payload_crc(memoryview(data))
+        buffer = bytearray(journal.HEADER_SIZE) + data
+        crc = journal.payload_crc(memoryview(data))
         self.journal.append(kind, buffer, len(data), monotonic_ns=self.now_ns, wall_ns=self.now_ns, crc=crc)
 
     def close(self, *fields: tuple[str, str]) -> None:
@@ -96,16 +96,16 @@ def test_session_begins_with_start_and_ends_with_end(session: Session) -> None:
     session.close(("exit_status", "3"))
     kinds = [record.kind for record in session.read().all_records()]
 
-    assert kinds == [format.START, IN, OUT, IN, format.END]
-    assert session.read().fields(format.START)["session_id"] == [session.session_id]
-    assert session.read().fields(format.END)["exit_status"] == ["3"]
-    assert format.read_totals(session.read().fields(format.END)) == (9, 7, 0)
+    assert kinds == [journal.START, IN, OUT, IN, journal.END]
+    assert session.read().fields(journal.START)["session_id"] == [session.session_id]
+    assert session.read().fields(journal.END)["exit_status"] == ["3"]
+    assert journal.read_totals(session.read().fields(journal.END)) == (9, 7, 0)
 
 
 def test_session_without_a_byte_still_has_start_and_end(session: Session) -> None:
     session.close()
 
-    assert [record.kind for record in session.read().all_records()] == [format.START, format.END]
+    assert [record.kind for record in session.read().all_records()] == [journal.START, journal.END]
 
 
 def test_segments_are_private(session: Session) -> None:
@@ -128,7 +128,7 @@ def test_full_segment_is_followed_by_the_next(session: Session) -> None:
 
     assert read.numbers == [0, 1, 2]
     assert {len(segment) // CHUNK_BYTES for segment in read.segments[:2]} == {SEGMENT_BYTES // CHUNK_BYTES}
-    assert [records[-1].kind for records in read.records] == [format.END_OF_SEGMENT, format.END_OF_SEGMENT, IN]
+    assert [records[-1].kind for records in read.records] == [journal.END_OF_SEGMENT, journal.END_OF_SEGMENT, IN]
     assert read.stream(IN) == bytes(CHUNK_BYTES * 10)
 
 
@@ -139,19 +139,19 @@ def test_old_segment_is_followed_by_the_next(session: Session) -> None:
     read = session.read()
 
     assert [[record.kind for record in records] for records in read.records] == [
-        [format.START, IN, format.END_OF_SEGMENT],
-        [format.START, OUT],
+        [journal.START, IN, journal.END_OF_SEGMENT],
+        [journal.START, OUT],
     ]
 
 
 def test_totals_and_base_say_the_same_of_what_came_before(session: Session) -> None:
     session.append(b"question")
     session.append(b"answer", OUT)
-    session.append(b"log", format.STDERR)
+    session.append(b"log", journal.STDERR)
     session.now_ns += SEGMENT_AGE_NS + 1
     session.append(b"more")
     read = session.read()
-    totals = format.read_totals(read.fields(format.END_OF_SEGMENT))
+    totals = journal.read_totals(read.fields(journal.END_OF_SEGMENT))
 
     assert totals == read.pages[1].base == (8, 6, 3)
     assert read.pages[0].base == (0, 0, 0)
@@ -166,7 +166,7 @@ def test_bytes_from_before_the_journal_are_a_gap(tmp_path: Path) -> None:
     session.append(b"in time")
     session.close()
 
-    assert session.read().gaps(IN) == [(0, 9, format.JOURNAL_LATE)]
+    assert session.read().gaps(IN) == [(0, 9, journal.JOURNAL_LATE)]
     assert session.read().stream(IN) == b"in time"
     assert session.read().pages[0].base == (9, 0, 0)
 
@@ -181,8 +181,8 @@ def test_session_that_fills_its_share_goes_on_uncaptured_and_counts(session: Ses
 
     assert sum(map(len, read.segments)) <= SESSION_CAP_BYTES + 4096
     assert stored > SESSION_CAP_BYTES - 3 * CHUNK_BYTES
-    assert read.gaps(IN) == [(stored, chunks * CHUNK_BYTES - stored, format.JOURNAL_FULL)]
-    assert read.fields(format.END)["exit_status"] == ["0"]
+    assert read.gaps(IN) == [(stored, chunks * CHUNK_BYTES - stored, journal.JOURNAL_FULL)]
+    assert read.fields(journal.END)["exit_status"] == ["0"]
 
 
 def test_session_goes_on_captured_once_its_segments_are_recorded(session: Session) -> None:
@@ -197,7 +197,7 @@ def test_session_goes_on_captured_once_its_segments_are_recorded(session: Sessio
     record = session.read().of(IN)[-1]
 
     assert bytes(record.data) == b"again"
-    assert record.gap_reason == format.JOURNAL_FULL
+    assert record.gap_reason == journal.JOURNAL_FULL
     assert record.stream_offset == (SESSION_CAP_BYTES // CHUNK_BYTES + 8) * CHUNK_BYTES
 
 
@@ -206,7 +206,7 @@ def test_slot_tells_a_killed_relays_gap(session: Session) -> None:
         session.append(bytes(CHUNK_BYTES))
     read = session.read()
 
-    assert read.of(format.END) == []
+    assert read.of(journal.END) == []
     assert sum(gap[1] for gap in read.gaps(IN)) + len(read.stream(IN)) == session.journal.offsets[IN]
 
 
@@ -224,7 +224,7 @@ def test_folder_that_is_removed_is_noticed_within_a_second(session: Session) -> 
     assert gone.is_set()
     session.open(first_number=1)
     session.append(b"again")
-    assert session.read().gaps(IN) == [(0, 22, format.JOURNAL_LATE)]
+    assert session.read().gaps(IN) == [(0, 22, journal.JOURNAL_LATE)]
     assert session.read().stream(IN) == b"again"
 
 
@@ -234,7 +234,7 @@ def test_writer_thread_stores_what_was_queued(queued: Session) -> None:
     queued.close(("exit_status", "0"))
     kinds = [record.kind for record in queued.read().all_records()]
 
-    assert kinds == [format.START, IN, OUT, format.END]
+    assert kinds == [journal.START, IN, OUT, journal.END]
 
 
 def test_full_queue_drops_the_copy_and_tells_which(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_full_queue_drops_the_copy_and_tells_which(tmp_path: Path) -> None:
     (gap,) = read.gaps(IN)
 
     assert gap[0] + gap[1] == chunks * CHUNK_BYTES
-    assert gap[2] == format.JOURNAL_SLOW
+    assert gap[2] == journal.JOURNAL_SLOW
     assert QUEUE_CAP_BYTES - CHUNK_BYTES <= gap[0] <= QUEUE_CAP_BYTES
     assert {record.gap_reason for record in read.of(IN)[:-1]} == {0}
 
@@ -272,12 +272,12 @@ def test_concurrent_streams_keep_their_order(session: Session) -> None:
         for number in range(300):
             session.append(b"%06d" % number, kind)
 
-    threads = [threading.Thread(target=pump, args=(kind,)) for kind in format.STREAMS]
+    threads = [threading.Thread(target=pump, args=(kind,)) for kind in journal.STREAMS]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    for kind in format.STREAMS:
+    for kind in journal.STREAMS:
         assert session.read().stream(kind) == b"".join(b"%06d" % number for number in range(300))
         assert session.read().gaps(kind) == []

@@ -13,7 +13,20 @@ WORDS = [
     *FLAGS,
     *(f"{flag}={value}" for flag in FLAGS for value in ("", "x", "off", "a=b")),
     *CAPTURE_MODES,
-    *("-vv", "-vvv", "-vx", "-xv", "-v-", "-v=", "-vname", "-name", "--nam", "--verbos", "--capture=Full", "--capture=bad"),
+    *(
+        "-vv",
+        "-vvv",
+        "-vx",
+        "-xv",
+        "-v-",
+        "-v=",
+        "-vname",
+        "-name",
+        "--nam",
+        "--verbos",
+        "--capture=Full",
+        "--capture=bad",
+    ),
     *("", "-", "--", "---", "-=", "--=", "-h", "--help", "-vh", "cat", "node", "x y", "é", "\udcff"),
 ]
 command_lines = st.lists(st.sampled_from(WORDS) | st.text(max_size=4), max_size=7)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from kilometers import child
-from kilometers.core import journal as format
+from kilometers.core import journal
 from kilometers.journal_writer import Journal
 from kilometers.relay import (
     DRAIN_IDLE_S,
@@ -40,7 +40,7 @@ class Pumped:
         self.read_fd, sink_fd = os.pipe()
         self.doorbell_fd, ring_fd = os.pipe()
         self.journal = Journal()
-        self.pump = Pump(format.SERVER_TO_CLIENT, source_fd, sink_fd, self.journal, ring_fd)
+        self.pump = Pump(journal.SERVER_TO_CLIENT, source_fd, sink_fd, self.journal, ring_fd)
         self.pump.start()
 
     def end(self) -> None:
@@ -225,9 +225,9 @@ def test_signal_is_due_after_its_delay_and_once(relay: Relay) -> None:
     assert relay.pass_at_s == float("inf")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGCHLD])
-def test_other_signals_are_not_passed_on(relay: Relay, number: int) -> None:
-    relay.take_signal(number)
+@pytest.mark.parametrize("name", ["SIGINT", "SIGCHLD"])
+def test_other_signals_are_not_passed_on(relay: Relay, name: str) -> None:
+    relay.take_signal(getattr(signal, name))
 
     assert relay.signal_to_pass is None
 

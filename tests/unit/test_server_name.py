@@ -51,7 +51,29 @@ NAMES = [
     ("node", "node"),
     ("sh", "sh"),
 ]
-WORDS = ["", "-", "--", "-c", "-m", "-e", "=", "a=b", "npx", "uvx", "uv", "run", "python", "node", "sh", "docker", "env", "/", "@", "..", "x.py"]
+WORDS = [
+    "",
+    "-",
+    "--",
+    "-c",
+    "-m",
+    "-e",
+    "=",
+    "a=b",
+    "npx",
+    "uvx",
+    "uv",
+    "run",
+    "python",
+    "node",
+    "sh",
+    "docker",
+    "env",
+    "/",
+    "@",
+    "..",
+    "x.py",
+]
 
 
 @pytest.mark.parametrize(("line", "name"), NAMES)

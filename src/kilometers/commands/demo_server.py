@@ -10,7 +10,7 @@ PROTOCOL_VERSION = "2025-11-25"
 
 def main() -> None:
     """Answer until stdin ends."""
-    print("demo server ready", file=sys.stderr, flush=True)
+    sys.stderr.write("demo server ready\n")
     for line in sys.stdin:
         request = json.loads(line)
         if "id" in request:

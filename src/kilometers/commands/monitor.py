@@ -41,7 +41,9 @@ OPTIONS = (
         metavar="MODE",
         choices=CAPTURE_MODES,
     ),
-    MonitorOption("no_stderr", ("--no-stderr",), "Leave the server's stderr alone instead of recording it as log events."),
+    MonitorOption(
+        "no_stderr", ("--no-stderr",), "Leave the server's stderr alone instead of recording it as log events."
+    ),
     MonitorOption("verbose", ("-v", "--verbose"), "Say on stderr what km does."),
 )
 
@@ -76,7 +78,7 @@ def parse(arguments: list[str]) -> MonitorOptions | None:
         argument = rest.pop(0)
         if argument == "--":
             break
-        if not argument.startswith("--") and len(argument) > 2:  # noqa: PLR2004  # "-vv" is "-v -v"
+        if not argument.startswith("--") and len(argument) > 2:  # "-vv" is "-v -v"
             letters = [f"-{letter}" for letter in argument[1:]]
             if "--" in letters:
                 return None
@@ -84,7 +86,7 @@ def parse(arguments: list[str]) -> MonitorOptions | None:
             continue
         flag, has_value, value = argument.partition("=")
         option = by_flag.get(flag)
-        if option is None or option.is_flag and has_value:
+        if option is None or (option.is_flag and has_value):
             return None
         if option.is_flag:
             values[option.name] = True
@@ -94,7 +96,9 @@ def parse(arguments: list[str]) -> MonitorOptions | None:
                 return None
             value = rest.pop(0)
         values[option.name] = value
-    if not rest or any(option.choices and values.get(option.name, option.choices[0]) not in option.choices for option in OPTIONS):
+    if not rest or any(
+        option.choices and values.get(option.name, option.choices[0]) not in option.choices for option in OPTIONS
+    ):
         return None
     return MonitorOptions(rest, **values)  # type: ignore[arg-type]  # the table says which are flags
 
@@ -114,4 +118,4 @@ def run(options: MonitorOptions) -> int:
         return error.exit_status
     from kilometers import relay
 
-    relay.run(options, server)
+    return relay.run(options, server)

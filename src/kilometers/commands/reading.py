@@ -67,6 +67,8 @@ def parse_since(text: str | None) -> int | None:
         moment = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise KilometersError(
-            f'--since "{text}" is no time.', "Use 90s, 10m, 2h, 7d, or a date such as 2026-01-31.", exit_status=EXIT_USAGE
+            f'--since "{text}" is no time.',
+            "Use 90s, 10m, 2h, 7d, or a date such as 2026-01-31.",
+            exit_status=EXIT_USAGE,
         ) from error
     return int(moment.timestamp() * 1_000_000)

@@ -12,9 +12,7 @@ def run(*, since: str | None, search: str | None, limit: int | None, with_probes
     """Print the sessions."""
     if limit is None and console.is_terminal() and not as_json:
         limit = TERMINAL_LIMIT
-    found = open_store().sessions(
-        limit=limit, since_us=parse_since(since), search=search, with_probes=with_probes
-    )
+    found = open_store().sessions(limit=limit, since_us=parse_since(since), search=search, with_probes=with_probes)
     if as_json:
         for summary in found:
             console.print_json(summary)

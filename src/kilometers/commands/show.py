@@ -20,7 +20,9 @@ def run(place: str | None, *, as_json: bool) -> None:
     """Show SESSION or SESSION:SEQ."""
     session, colon, seq = (place or "").partition(":")
     if colon and not (seq.isascii() and seq.isdigit()):
-        raise KilometersError(f'"{place}" is no SESSION:SEQ.', "Example: km show server-everything:12", exit_status=EXIT_USAGE)
+        raise KilometersError(
+            f'"{place}" is no SESSION:SEQ.', "Example: km show server-everything:12", exit_status=EXIT_USAGE
+        )
     store = open_store()
     number, summary = store.find_session(session or None)
     if colon:
@@ -36,7 +38,9 @@ def show_event(event: Event, *, as_json: bool) -> None:
     if as_json:
         console.print_json(event)
         return
-    for name, cell in zip(("seq", "at", "", "kind", "method", "target", "status", "time", "size"), event_row(event)[1:], strict=True):
+    for name, cell in zip(
+        ("seq", "at", "", "kind", "method", "target", "status", "time", "size"), event_row(event)[1:], strict=True
+    ):
         if cell and name:
             console.write_line(f"{name:<8} {console.printable(cell)}")
     console.write_line(f"payload  {event.payload_state or 'none'}")
@@ -47,7 +51,9 @@ def show_event(event: Event, *, as_json: bool) -> None:
 def show_timeline(store: StoreReader, number: int, summary: SessionSummary) -> None:
     """Print what the session is, then its calls with bars, notifications, gaps and stderr in their order."""
     command = " ".join(summary.command)
-    console.write_line(f"{summary.name}  {short_id(summary.session_id)}  {status(summary)}  {console.printable(command)}")
+    console.write_line(
+        f"{summary.name}  {short_id(summary.session_id)}  {status(summary)}  {console.printable(command)}"
+    )
     client, server = summary.client, summary.server
     names = [f"{party.name} {party.version}".strip() for party in (client, server) if party]
     console.write_line(f"{' ⇄ '.join(names)}  MCP {summary.protocol_version or '?'}".strip())
@@ -64,10 +70,12 @@ def timeline(events: list[Event]) -> list[tuple[str, ...]]:
     answers = {
         event.call_seq: event
         for event in events
-        if event.call_seq is not None and event.duration_us is not None and event.kind in {"response", "error", "notification"}
+        if event.call_seq is not None
+        and event.duration_us is not None
+        and event.kind in {"response", "error", "notification"}
     }
     longest_us = max((event.duration_us or 0 for event in answers.values()), default=0)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for event in events:
         if event.kind in {"response", "error"} and event.call_seq in answers:
             continue
@@ -77,7 +85,18 @@ def timeline(events: list[Event]) -> list[tuple[str, ...]]:
             shown[7] = event_row(answer)[7] if answer else "unanswered"
         duration_us = answer.duration_us if answer else None
         label = shown[5] or event.kind
-        rows.append((shown[1], shown[2], shown[3], label, shown[6], shown[7], console.duration(duration_us), bar(duration_us, longest_us)))
+        rows.append(
+            (
+                shown[1],
+                shown[2],
+                shown[3],
+                label,
+                shown[6],
+                shown[7],
+                console.duration(duration_us),
+                bar(duration_us, longest_us),
+            )
+        )
     return rows
 
 

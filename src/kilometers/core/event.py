@@ -13,9 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from kilometers.core.frames import load_json
+
 MAX_WIRE_BYTES = 1 << 20
 MAX_TEXT = 1024  # of a method, target or id: longer ones come from no SDK, and lists stay readable
 EXCERPT_CHARACTERS = 200
+SHORTEST_CUT = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CLIENT_TO_SERVER = "client_to_server"
@@ -66,6 +69,7 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
+_PAYLOAD = b',"payload":'  # in no string: the quotes inside strings have a backslash before them
 
 
 def encode(event: Event) -> bytes:
@@ -73,23 +77,28 @@ def encode(event: Event) -> bytes:
     wire = _encoder.encode(event)
     if len(wire) <= MAX_WIRE_BYTES:
         return wire
-    room = MAX_WIRE_BYTES - (len(wire) - len(event.payload or b""))
-    payload = shrink(bytes(event.payload or b""), room)
-    event.payload = msgspec.Raw(payload) if payload else None
-    event.payload_state = "truncated" if payload else "omitted"
+    whole = bytes(event.payload or b"")
+    event.payload_state = "truncated"
+    event.payload = msgspec.Raw(b"0")
+    payload = shrink(whole, MAX_WIRE_BYTES - len(_encoder.encode(event)) + 1)
+    if payload:
+        event.payload = msgspec.Raw(payload)
+    else:
+        event.payload, event.payload_state = None, "omitted"
     return _encoder.encode(event)
 
 
 def decode(wire: bytes) -> Event:
-    """Return the event of a wire form.  Payloads with lone surrogates, which msgspec refuses, are read too."""
-    try:
+    """Return the event of a wire form that `encode` made: the payload comes last, and no parser has to like it.
+
+    (Payloads may hold lone surrogates, or be nested as deeply as msgspec reads them.)
+    """
+    at = wire.find(_PAYLOAD)
+    if at < 0:
         return _decoder.decode(wire)
-    except msgspec.DecodeError:
-        fields = json.loads(wire)
-        payload = fields.pop("payload", None)
-        event = msgspec.convert(fields, Event)
-        event.payload = msgspec.Raw(json.dumps(payload).encode())
-        return event
+    event = _decoder.decode(wire[:at] + b"}")
+    event.payload = msgspec.Raw(wire[at + len(_PAYLOAD) : -1])
+    return event
 
 
 def chain_hash(previous: bytes, wire: bytes) -> bytes:
@@ -117,17 +126,19 @@ def excerpt(data: bytes) -> str:
 def shrink(payload: bytes, limit: int) -> bytes:
     """Return JSON of the same shape, its longest strings cut, of at most *limit* bytes; b"" where that is impossible."""
     try:
-        value = json.loads(payload)
+        value = load_json(payload.decode("utf-8", "replace"))
+        if len(_dump(_cut_strings(value, SHORTEST_CUT))) > limit:
+            return b""
+        longest = len(payload) // 2
+        while len(smaller := _dump(_cut_strings(value, longest))) > limit:
+            longest = max(SHORTEST_CUT, longest // 2)
     except (ValueError, RecursionError):
         return b""
-    longest = len(payload)
-    while longest > 16:
-        longest //= 2
-        smaller = json.dumps(_cut_strings(value, longest), ensure_ascii=False, separators=(",", ":"))
-        encoded = smaller.encode("utf-8", "replace")
-        if len(encoded) <= limit:
-            return encoded
-    return b""
+    return smaller
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _cut_strings(value: object, longest: int) -> object:

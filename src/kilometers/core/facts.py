@@ -141,6 +141,11 @@ def token_key(raw: msgspec.Raw) -> str:
     return "" if raw is ABSENT else id_key(bytes(raw))
 
 
+def is_true(raw: msgspec.Raw) -> bool:
+    """Whether a member is the literal true."""
+    return raw is not ABSENT and bytes(raw) == b"true"
+
+
 def task_of(result: Result) -> str | None:
     """Return the task that a result created: flat in 2026, nested in 2025-11-25."""
     nested = _read_named(result.task).task_id if result.task is not ABSENT else ABSENT
@@ -154,11 +159,10 @@ def related_task(meta: Meta) -> str | None:
 
 def error_code(raw: msgspec.Raw) -> int | None:
     """Return the code of a JSON-RPC error, within 64 bits."""
-    code = bytes(_read_named(raw).code)
-    try:
-        number = int(float(code)) if b"." in code or b"e" in code.lower() else int(code)
-    except (ValueError, OverflowError):
+    key = id_key(bytes(_read_named(raw).code))
+    if not key.startswith("n:"):
         return None
+    number = int(key[2:])
     return number if -(2**63) <= number < 2**63 else None
 
 

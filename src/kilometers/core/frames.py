@@ -9,6 +9,7 @@ Source: the MCP specification's stdio transport, JSON-RPC 2.0, and what real SDK
 
 import hashlib
 import json
+import math
 
 import msgspec
 
@@ -18,8 +19,10 @@ MAX_PAYLOAD_BYTES = 1 << 20
 MAX_BATCH_ITEMS = 1000
 MAX_BLANK_BYTES = 64 << 10
 MAX_LOG_BYTES = 64 << 10
+MAX_KEY_BYTES = 256  # of an id as it is; longer ones are told apart by their digest
 BOM = b"\xef\xbb\xbf"
 BLANK = b" \t\r"
+LF = 0x0A
 
 ABSENT = msgspec.Raw()
 
@@ -44,7 +47,7 @@ class FrameSplitter:
         self.consumed = consumed
         self.skipped = skipped
         self.max_bytes = max_bytes
-        self._parts: list[bytes] = []
+        self._parts = bytearray()
         self._held_bytes = 0
         self._blank_bytes = 0
 
@@ -69,7 +72,7 @@ class FrameSplitter:
         size_bytes = self._held_bytes + self._blank_bytes + self.skipped
         if not size_bytes:
             return []
-        data = b"".join(self._parts)
+        data = bytes(self._parts)
         if self.skipped:
             problem = OVERSIZED
         elif not data.strip(BLANK):
@@ -85,19 +88,19 @@ class FrameSplitter:
     def _end_line(self, line: bytes, frames: list[Frame]) -> None:
         if self._parts or self.skipped:
             self._hold(line)
-            line = b"".join(self._parts)
+            line = bytes(self._parts)
         else:
             self._held_bytes = len(line)
-        if not self.skipped and not line.strip(BLANK):
+        is_oversized = self.skipped > 0 or self._held_bytes > self.max_bytes
+        if not is_oversized and not line.strip(BLANK):
             self._blank_bytes += self._held_bytes + 1
-            self._parts, self._held_bytes = [], 0
+            self._parts, self._held_bytes = bytearray(), 0
             if self._blank_bytes > MAX_BLANK_BYTES:
                 frames += self.flush(BLANK_LINES)
             return
         size_bytes = self._blank_bytes + self._held_bytes + self.skipped + 1
         start = self.consumed - self.skipped
-        problem = OVERSIZED if self.skipped or self._held_bytes > self.max_bytes else ""
-        frames.append(Frame(b"" if problem else line, size_bytes, start, problem))
+        frames.append(Frame(b"" if is_oversized else line, size_bytes, start, OVERSIZED if is_oversized else ""))
         self._begin_after(self.read_through + 1)
 
     def _hold(self, data: bytes) -> None:
@@ -105,13 +108,13 @@ class FrameSplitter:
         if self.skipped or self._held_bytes > self.max_bytes:
             self.skipped += self._held_bytes + self._blank_bytes
             self.consumed = self.read_through
-            self._parts, self._held_bytes, self._blank_bytes = [], 0, 0
+            self._parts, self._held_bytes, self._blank_bytes = bytearray(), 0, 0
         else:
-            self._parts.append(data)
+            self._parts += data
 
     def _begin_after(self, offset: int) -> None:
         self.consumed, self.skipped = offset, 0
-        self._parts, self._held_bytes, self._blank_bytes = [], 0, 0
+        self._parts, self._held_bytes, self._blank_bytes = bytearray(), 0, 0
 
 
 class LineSplitter(FrameSplitter):
@@ -123,11 +126,13 @@ class LineSplitter(FrameSplitter):
         for line in _lines(data):
             at = 0
             while at < len(line):
-                piece = line[at : at + MAX_LOG_BYTES - self._held_bytes]
+                if self._held_bytes >= MAX_LOG_BYTES and line[at] != LF:
+                    frames += self.flush("")
+                piece = line[at : at + max(1, MAX_LOG_BYTES - self._held_bytes)]
                 at += len(piece)
-                self._parts.append(piece)
+                self._parts += piece
                 self._held_bytes += len(piece)
-                if piece.endswith(b"\n") or self._held_bytes >= MAX_LOG_BYTES:
+                if piece[-1] == LF:
                     frames += self.flush("")
         return frames
 
@@ -135,7 +140,7 @@ class LineSplitter(FrameSplitter):
         """Return what is held: at most one frame."""
         if not self._held_bytes:
             return []
-        frame = Frame(b"".join(self._parts).rstrip(b"\r\n"), self._held_bytes, self.consumed, problem)
+        frame = Frame(bytes(self._parts).rstrip(b"\r\n"), self._held_bytes, self.consumed, problem)
         self._begin_after(self.read_through)
         return [frame]
 
@@ -188,11 +193,10 @@ _texts = msgspec.json.Decoder(str)
 
 def read_frame(data: bytes) -> Message | Batch | Undecodable:
     """Read one frame, whatever it is."""
-    if data.startswith(BOM):
-        data = data[len(BOM) :]
+    data = data.removeprefix(BOM)
     try:
         if data.lstrip(BLANK).startswith(b"["):
-            return _batch([bytes(item) for item in _lists.decode(data)] if len(data) <= MAX_PAYLOAD_BYTES else None)
+            return _batch(_lists.decode(data) if len(data) <= MAX_PAYLOAD_BYTES else None)
         return _message(_envelopes.decode(data), data.strip(BLANK), is_exact=True)
     except msgspec.ValidationError:
         return Undecodable("not_jsonrpc")
@@ -205,9 +209,9 @@ def read_frame(data: bytes) -> Message | Batch | Undecodable:
 def _read_leniently(data: bytes) -> Message | Batch | Undecodable:
     """Read what msgspec refuses and SDKs accept: lone surrogates, NaN, invalid UTF-8."""
     try:
-        value = json.loads(data.decode("utf-8", "replace"), parse_constant=str)
+        value = load_json(data.decode("utf-8", "replace"))
         if isinstance(value, list):
-            return _batch([json.dumps(item).encode() for item in value])
+            return _batch([msgspec.Raw(json.dumps(item).encode()) for item in value])
         # The facts are read from a copy without lone surrogates; the payload keeps them as escapes.
         facts = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
         return _message(_envelopes.decode(facts), json.dumps(value).encode(), is_exact=False)
@@ -219,8 +223,23 @@ def _read_leniently(data: bytes) -> Message | Batch | Undecodable:
         return Undecodable("not_json")
 
 
-def _batch(items: list[bytes] | None) -> Batch | Undecodable:
-    return Undecodable("batch_too_large") if items is None or len(items) > MAX_BATCH_ITEMS else Batch(items)
+def load_json(text: str) -> object:
+    """Return the value of JSON as Python's parser reads it, so that `json.dumps` of it is JSON again.
+
+    NaN, Infinity and numbers that a float cannot hold become strings.  Raises ValueError and RecursionError.
+    """
+    return json.loads(text, parse_constant=str, parse_float=_finite)
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
+def _batch(items: list[msgspec.Raw] | None) -> Batch | Undecodable:
+    if items is None or len(items) > MAX_BATCH_ITEMS:
+        return Undecodable("batch_too_large")
+    return Batch([bytes(item) for item in items])
 
 
 def _message(envelope: _Envelope, payload: bytes, *, is_exact: bool) -> Message | Undecodable:
@@ -234,7 +253,8 @@ def _message(envelope: _Envelope, payload: bytes, *, is_exact: bool) -> Message 
             return Undecodable("invalid_request")
         kind = "request" if has_id else "notification"
         return Message(kind, payload, is_exact, method, text_of_id(envelope.id), key, params=envelope.params)
-    if envelope.error is not ABSENT:
+    # Libraries of JSON-RPC 1.0 send both members, one of them null.
+    if envelope.error is not ABSENT and (envelope.result is ABSENT or bytes(envelope.error) != b"null"):
         return Message("error", payload, is_exact, "", text_of_id(envelope.id), key, error=envelope.error)
     if envelope.result is not ABSENT and key:
         return Message("response", payload, is_exact, "", text_of_id(envelope.id), key, result=envelope.result)
@@ -246,8 +266,8 @@ def id_key(raw: bytes) -> str:
 
     An id is a string or an integer; null, booleans, 1.5 and containers are no ids.
     """
-    if len(raw) > 256:
-        return "h:" + hashlib.sha256(raw).hexdigest()
+    if len(raw) > MAX_KEY_BYTES:
+        return "" if raw[:1] in {b"[", b"{"} else "h:" + hashlib.sha256(raw).hexdigest()
     if raw.startswith(b'"'):
         text = text_of(msgspec.Raw(raw))
         return "" if text is None else "s:" + text

@@ -54,7 +54,14 @@ class Record:
     __slots__ = ("data", "gap_reason", "kind", "monotonic_ns", "position", "size", "stream_offset", "wall_ns")
 
     def __init__(
-        self, kind: int, stream_offset: int, monotonic_ns: int, wall_ns: int, gap_reason: int, data: memoryview, position: int
+        self,
+        kind: int,
+        stream_offset: int,
+        monotonic_ns: int,
+        wall_ns: int,
+        gap_reason: int,
+        data: memoryview,
+        position: int,
     ) -> None:
         self.kind = kind
         self.stream_offset = stream_offset

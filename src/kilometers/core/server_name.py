@@ -10,8 +10,23 @@ The package or script that a launcher is told to run, else the program's own nam
     sh -c "exec npx server-y"      → server-y
 """
 
+MAX_DEPTH = 4  # of commands in commands: `sh -c "env A=b npx x"` is two
 PACKAGE_LAUNCHERS = {"npx", "uvx", "bunx", "pnpx", "pipx"}
-SCRIPT_LAUNCHERS = {"node", "python", "python2", "python3", "pythonw", "py", "bun", "deno", "tsx", "ts-node", "ruby", "perl", "php"}
+SCRIPT_LAUNCHERS = {
+    "node",
+    "python",
+    "python2",
+    "python3",
+    "pythonw",
+    "py",
+    "bun",
+    "deno",
+    "tsx",
+    "ts-node",
+    "ruby",
+    "perl",
+    "php",
+}
 SHELLS = {"sh", "bash", "zsh", "dash", "ash", "ksh", "fish"}
 CONTAINERS = {"docker", "podman", "nerdctl"}
 LAUNCHER_VERBS = {
@@ -26,10 +41,25 @@ LAUNCHER_VERBS = {
 # Launchers that put another command in front: skipped, with their options.
 PREFIXES = {"env", "exec", "nohup", "nice", "time", "sudo", "stdbuf", "timeout", "command"}
 # File and folder names that many servers share, so they name none.
-TELLS_NOTHING = {"index", "main", "server", "app", "cli", "run", "start", "__main__", "dist", "build", "src", "bin", "lib", "out"}
+TELLS_NOTHING = {
+    "index",
+    "main",
+    "server",
+    "app",
+    "cli",
+    "run",
+    "start",
+    "__main__",
+    "dist",
+    "build",
+    "src",
+    "bin",
+    "lib",
+    "out",
+}
 SCRIPT_ENDINGS = (".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".pl", ".php", ".sh")
 PROGRAM_ENDINGS = (".exe", ".cmd", ".bat", ".ps1", ".com")
-# Options that take the next word as their value: of the launchers above, and of interpreters, where -u, -v or -s stand alone.
+# Options that take the next word as their value: of the launchers above, then of interpreters, where -u and -v stand alone.
 OPTIONS_WITH_VALUE = {
     "-p", "--package", "--from", "--with", "--python", "--index", "--index-url", "--registry", "-r", "--require",
     "--import", "--loader", "-W", "-X", "-e", "--env", "--env-file", "-v", "--volume", "--mount", "--network", "--net",
@@ -46,7 +76,7 @@ def server_name(command: list[str]) -> str:
 
 def _named_by(command: list[str], *, depth: int) -> str:
     words = [word for word in command if word]
-    if not words or depth > 4:
+    if not words or depth > MAX_DEPTH:
         return "server"
     program = _program(words[0])
     rest = words[1:]
@@ -111,7 +141,7 @@ def _named_by_container(program: str, words: list[str]) -> str:
 
 
 def _image(image: str) -> str:
-    return image.split("@")[0].rsplit("/", 1)[-1].split(":")[0]
+    return image.split("@", maxsplit=1)[0].rsplit("/", 1)[-1].split(":", maxsplit=1)[0]
 
 
 def _named_by_launcher(program: str, words: list[str]) -> str:

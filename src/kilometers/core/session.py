@@ -42,7 +42,11 @@ from kilometers.core.frames import (
 from kilometers.core.pairing import Call, Pairing
 from kilometers.core.redact import redact
 
-DIRECTIONS = {journal.CLIENT_TO_SERVER: CLIENT_TO_SERVER, journal.SERVER_TO_CLIENT: SERVER_TO_CLIENT, journal.STDERR: None}
+DIRECTIONS = {
+    journal.CLIENT_TO_SERVER: CLIENT_TO_SERVER,
+    journal.SERVER_TO_CLIENT: SERVER_TO_CLIENT,
+    journal.STDERR: None,
+}
 UNTERMINATED = "unterminated"
 CRASHED_RECORDER = "crashed_recorder"
 MAX_REMEMBERED = 1000  # rounds and tasks: what a client never comes back to is forgotten, oldest first
@@ -426,8 +430,18 @@ class Session:
         at_us = int(event.at.timestamp()) * 1_000_000 + event.at.microsecond
         self._rows.append(
             Row(
-                event.seq, at_us, event.kind, event.direction, event.method, event.target, event.status,
-                event.duration_us, event.size_bytes, event.call_seq, wire, state.tail_hash,
+                event.seq,
+                at_us,
+                event.kind,
+                event.direction,
+                event.method,
+                event.target,
+                event.status,
+                event.duration_us,
+                event.size_bytes,
+                event.call_seq,
+                wire,
+                state.tail_hash,
             )  # fmt: skip
         )
 

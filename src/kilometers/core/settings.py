@@ -57,7 +57,9 @@ def resolve(
     return given
 
 
-def _given(name: str, flag: str | None, environment: dict[str, str], config: dict[str, object], server: str) -> Resolved:
+def _given(
+    name: str, flag: str | None, environment: dict[str, str], config: dict[str, object], server: str
+) -> Resolved:
     if flag is not None:
         return Resolved(flag, "flag")
     if environment.get(variable(name)):

@@ -10,7 +10,10 @@ from kilometers.core.session import SessionState
 
 
 class SessionSummary(msgspec.Struct, omit_defaults=True):
-    """What is known of a session; absent = not (yet) known.  *is_clean* is False once it ended without its relay's word."""
+    """What is known of a session; absent = not (yet) known.
+
+    *is_clean* is False once it ended without its relay's word.
+    """
 
     session_id: str
     name: str = ""
