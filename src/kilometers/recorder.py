@@ -33,6 +33,8 @@ RETRY_LOCK_S = 1.0
 LIVENESS_AGAIN_S = 0.05
 BALLAST_BYTES = 4 << 20
 
+UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError)
+
 
 class Recorder:
     """Records all sessions of one home."""
@@ -60,7 +62,7 @@ class Recorder:
             try:
                 if not self.step() and not self.sleep():
                     return EXIT_OK
-            except (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError) as error:
+            except (*UNWRITABLE, OSError) as error:
                 self.wait_for_the_disk(error)
             except (apsw.CorruptError, apsw.NotADBError) as error:
                 self.replace_store(error)
@@ -258,7 +260,7 @@ class Recorder:
             time.sleep(RETRY_STORE_S)
             try:
                 self.store = self.open_store()
-            except apsw.Error:
+            except (apsw.Error, OSError):
                 continue
             self.retention = Retention(self.store)
             return
@@ -340,7 +342,7 @@ def run() -> int:
     try:
         recorder = Recorder(home, lock_fd)
     except StoreTooNew as error:
-        open_log(home.log_file).error(str(error))  # noqa: TRY400  # no bug of ours: a traceback would look like one
+        open_log(home.log_file).warning("the store is newer", error=str(error))  # no bug of ours
         return error.exit_status
     recorder.write_lock_file()
     try:

@@ -7,6 +7,8 @@ for a late answer.  `subscriptions/listen` stays open for hours and never expire
     open ──answer──▶ gone        open ──cancelled──▶ cancelled ──late answer / 10 min──▶ gone
     open ──24 h of journal time, or 10,000 newer ones──▶ gone, counted as unanswered
 
+What expires follows from the calls alone, so a recorder that takes over forgets the same ones at the same events.
+
 Pure; `changes` says which entries are new or gone since it was last read, so that the store can follow.
 Source: JSON-RPC 2.0; MCP revisions 2024-11-05 … 2026-07-28, "Cancellation", "Progress", "Subscriptions".
 """
@@ -17,6 +19,7 @@ from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT
 from kilometers.core.frames import other_key
 
 MAX_OPEN = 10_000
+MAX_LISTENS = 1000
 MAX_OPEN_NS = 24 * 3600 * 1_000_000_000
 MAX_CANCELLED_NS = 600 * 1_000_000_000
 SWEEP_EVERY_NS = 60 * 1_000_000_000
@@ -37,6 +40,7 @@ class Call(msgspec.Struct, gc=False):
     target: str | None = None
     token: str = ""
     is_cancelled: bool = False
+    cancelled_ns: int = 0
 
 
 class Pairing:
@@ -47,22 +51,24 @@ class Pairing:
         self.unanswered = 0
         self._calls: dict[int, Call] = {}
         self._by_key: dict[tuple[str, str], list[Call]] = {}
-        self._by_token: dict[tuple[str, str], Call] = {}
-        self._swept_ns = 0
+        self._by_token: dict[tuple[str, str], list[Call]] = {}
+        self._listens: dict[int, Call] = {}
+        self._sweeps = 0
         for call in calls or []:
             self._index(call)
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return len(self._calls) + len(self._listens)
 
     def open(self, call: Call) -> None:
         """Wait for an answer to *call*."""
         self._index(call)
         self.changes[call.seq] = call
-        if len(self._calls) > MAX_OPEN:
-            self._expire(next(iter(self._calls.values())))
-        if call.monotonic_ns - self._swept_ns > SWEEP_EVERY_NS:
-            self._sweep(call.monotonic_ns)
+        for calls, most in ((self._calls, MAX_OPEN), (self._listens, MAX_LISTENS)):
+            if len(calls) > most:
+                self._expire(next(iter(calls.values())))
+        if call.monotonic_ns // SWEEP_EVERY_NS > self._sweeps:
+            self._sweep(call.monotonic_ns // SWEEP_EVERY_NS)
 
     def answer(self, direction: str, key: str) -> Call | None:
         """Return the call that an answer travelling in *direction* ends, or None for an orphan."""
@@ -71,7 +77,7 @@ class Pairing:
             self._remove(call)
         return call
 
-    def cancel(self, direction: str, key: str) -> Call | None:
+    def cancel(self, direction: str, key: str, monotonic_ns: int) -> Call | None:
         """Return the call that a cancellation travelling in *direction* names, kept for a late answer.
 
         It names a request of its own sender; only the end of a listen names one of the other side.
@@ -83,13 +89,14 @@ class Pairing:
                 return None
         if call.is_cancelled:
             return None
-        call.is_cancelled = True
+        call.is_cancelled, call.cancelled_ns = True, monotonic_ns
         self.changes[call.seq] = call
         return call
 
     def progress(self, direction: str, token: str) -> Call | None:
-        """Return the call whose sender chose *token*; progress travels against its request."""
-        return self._by_token.get((OPPOSITE[direction], token))
+        """Return the newest call whose sender chose *token*; progress travels against its request."""
+        calls = self._by_token.get((OPPOSITE[direction], token))
+        return calls[-1] if calls else None
 
     def listen(self, key: str) -> Call | None:
         """Return the open `subscriptions/listen` with this id."""
@@ -98,7 +105,7 @@ class Pairing:
 
     def finish(self) -> None:
         """Give up on everything that is open: the session has ended."""
-        for call in list(self._calls.values()):
+        for call in [*self._calls.values(), *self._listens.values()]:
             self._expire(call)
 
     def take_changes(self) -> dict[int, Call | None]:
@@ -115,19 +122,16 @@ class Pairing:
         return next((call for call in calls if not call.is_cancelled), calls[0])
 
     def _index(self, call: Call) -> None:
-        self._calls[call.seq] = call
+        (self._listens if call.method == LISTEN else self._calls)[call.seq] = call
         self._by_key.setdefault((call.direction, call.key), []).append(call)
         if call.token:
-            self._by_token[call.direction, call.token] = call
+            self._by_token.setdefault((call.direction, call.token), []).append(call)
 
     def _remove(self, call: Call) -> None:
-        del self._calls[call.seq]
-        same = self._by_key[call.direction, call.key]
-        same.remove(call)
-        if not same:
-            del self._by_key[call.direction, call.key]
-        if self._by_token.get((call.direction, call.token)) is call:
-            del self._by_token[call.direction, call.token]
+        del (self._listens if call.method == LISTEN else self._calls)[call.seq]
+        _take_out(self._by_key, (call.direction, call.key), call)
+        if call.token:
+            _take_out(self._by_token, (call.direction, call.token), call)
         self.changes[call.seq] = None
 
     def _expire(self, call: Call) -> None:
@@ -135,9 +139,21 @@ class Pairing:
             self.unanswered += 1
         self._remove(call)
 
-    def _sweep(self, now_ns: int) -> None:
-        self._swept_ns = now_ns
-        for call in list(self._calls.values()):
-            age_ns = now_ns - call.monotonic_ns
-            if call.method != LISTEN and age_ns > (MAX_CANCELLED_NS if call.is_cancelled else MAX_OPEN_NS):
+    def _sweep(self, sweeps: int) -> None:
+        """Expire what was too old when this sweep was due."""
+        self._sweeps = sweeps
+        due_ns = sweeps * SWEEP_EVERY_NS
+        for call in [*self._calls.values(), *self._listens.values()]:
+            if call.is_cancelled:
+                is_over = due_ns - call.cancelled_ns > MAX_CANCELLED_NS
+            else:
+                is_over = call.method != LISTEN and due_ns - call.monotonic_ns > MAX_OPEN_NS
+            if is_over:
                 self._expire(call)
+
+
+def _take_out(index: dict[tuple[str, str], list[Call]], key: tuple[str, str], call: Call) -> None:
+    same = index[key]
+    same.remove(call)
+    if not same:
+        del index[key]

@@ -9,24 +9,24 @@ Counterparts: core/journal.py (where records come from), store.py (where rows an
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 
 import msgspec
 
-from kilometers.core import facts, journal
+from kilometers.core import journal
+from kilometers.core.conversation import Conversation, ConversationState
 from kilometers.core.event import (
     CLIENT_TO_SERVER,
+    EPOCH,
     SERVER_TO_CLIENT,
     Event,
     Gap,
-    Implementation,
     at_time,
     chain_hash,
-    cut_text,
     encode,
     excerpt,
 )
 from kilometers.core.frames import (
-    ABSENT,
     MAX_PAYLOAD_BYTES,
     OVERSIZED,
     TORN,
@@ -37,7 +37,6 @@ from kilometers.core.frames import (
     Message,
     Undecodable,
     read_frame,
-    text_of,
 )
 from kilometers.core.pairing import Call, Pairing
 from kilometers.core.redact import redact
@@ -47,9 +46,9 @@ DIRECTIONS = {
     journal.SERVER_TO_CLIENT: SERVER_TO_CLIENT,
     journal.STDERR: None,
 }
+MICROSECOND = timedelta(microseconds=1)
 UNTERMINATED = "unterminated"
 CRASHED_RECORDER = "crashed_recorder"
-MAX_REMEMBERED = 1000  # rounds and tasks: what a client never comes back to is forgotten, oldest first
 
 
 class StreamState(msgspec.Struct):
@@ -60,6 +59,8 @@ class StreamState(msgspec.Struct):
     is_torn: bool = False
     """The next frame stands behind a gap."""
     last_wall_ns: int = 0
+    last_monotonic_ns: int = 0
+    """When its last bytes were read."""
 
 
 class SessionState(msgspec.Struct):
@@ -78,21 +79,9 @@ class SessionState(msgspec.Struct):
     """Its journal disappeared; should it turn up again, the session goes on."""
     fields: dict[str, list[str]] = {}
     end_fields: dict[str, list[str]] = {}
-    client: Implementation | None = None
-    server: Implementation | None = None
-    protocol_version: str | None = None
     gaps: int = 0
-    calls: int = 0
-    errors: int = 0
     unanswered: int = 0
-    discovers: int = 0
-    rounds: dict[str, int] = {}
-    tasks: dict[str, int] = {}
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether the client only asked what the server speaks (TypeScript SDK 2 starts a process for that alone)."""
-        return self.discovers > 0 and self.calls == self.discovers
+    conversation: ConversationState = msgspec.field(default_factory=ConversationState)
 
     def stream(self, number: int) -> StreamState:
         """Return a stream's state by its number in the journal."""
@@ -138,6 +127,7 @@ class Session:
     ) -> None:
         self.state = state
         self.pairing = Pairing(calls)
+        self._conversation = Conversation(state.conversation, self.pairing)
         self.is_poison = is_poison
         self._rows: list[Row] = []
         self._keeps_payloads = self._captures_payloads()
@@ -159,7 +149,7 @@ class Session:
             if totals is not None:
                 self.take_totals(totals, journal.DAMAGED, record.wall_ns)
             if record.kind == journal.END:
-                self.state.end_fields = fields
+                self.state.end_fields = _as_text(fields)
                 self.state.ended_ns = record.wall_ns
                 self.state.is_clean = True
 
@@ -172,14 +162,14 @@ class Session:
     def lose(self, reason: str, wall_ns: int) -> None:
         """Record that bytes may be missing, nobody knows how many: the journal itself is gone."""
         for number in (journal.CLIENT_TO_SERVER, journal.SERVER_TO_CLIENT):
-            self._flush(number, TORN, self.state.stream(number).last_wall_ns or wall_ns, 0)
+            self._flush(number, TORN)
         self._add_gap(None, None, reason, wall_ns, wall_ns)
         self.state.is_lost = True
 
     def finish(self, wall_ns: int) -> None:
         """End the session: nothing will come any more."""
         for number in journal.STREAMS:
-            self._flush(number, UNTERMINATED, self.state.stream(number).last_wall_ns or wall_ns, 0)
+            self._flush(number, UNTERMINATED)
         self.pairing.finish()
         self.state.ended_ns = self.state.ended_ns or self._last_wall_ns() or wall_ns
         self.sync_state()
@@ -207,11 +197,11 @@ class Session:
         return max(self.state.stream(number).last_wall_ns for number in journal.STREAMS)
 
     def _captures_payloads(self) -> bool:
-        return self.state.fields.get("capture", ["full"])[0] == "full"
+        return self.state.fields.get("capture", ["metadata"])[0] == "full"
 
     def _start(self, record: journal.Record) -> None:
         if not self.state.fields:
-            self.state.fields = journal.read_fields(bytes(record.data))
+            self.state.fields = _as_text(journal.read_fields(bytes(record.data)))
             self.state.started_ns = record.wall_ns
             self._keeps_payloads = self._captures_payloads()
 
@@ -223,16 +213,17 @@ class Session:
         if known < 0:
             self._gap(number, record.stream_offset, record.gap_reason, record.wall_ns)
         if not record.data:
-            self._flush(number, UNTERMINATED, record.wall_ns, record.monotonic_ns)
+            self._flush(number, UNTERMINATED)
             return
+        kept = self.state.stream(number)
+        kept.last_wall_ns, kept.last_monotonic_ns = record.wall_ns, record.monotonic_ns
         for frame in splitter.feed(bytes(record.data[max(known, 0) :])):
-            self._frame(number, frame, record.wall_ns, record.monotonic_ns)
-        self.state.stream(number).last_wall_ns = record.wall_ns
+            self._frame(number, frame)
 
     def _gap(self, number: int, through: int, reason: int, wall_ns: int) -> None:
         """Everything up to *through* is missing; what was held before it is torn, and so is what comes next."""
         kept, splitter = self.state.stream(number), self._splitters[number]
-        self._flush(number, TORN, kept.last_wall_ns or wall_ns, 0)
+        self._flush(number, TORN)
         missing = through - splitter.consumed
         name = journal.REASONS[reason] if reason < len(journal.REASONS) else "unknown"
         self._add_gap(DIRECTIONS[number], missing, name, kept.last_wall_ns or wall_ns, wall_ns)
@@ -246,12 +237,14 @@ class Session:
         event.gap = Gap(reason, missing, at_time(until_ns))
         self._add(event)
 
-    def _flush(self, number: int, problem: str, wall_ns: int, monotonic_ns: int) -> None:
+    def _flush(self, number: int, problem: str) -> None:
         for frame in self._splitters[number].flush(problem):
-            self._frame(number, frame, wall_ns, monotonic_ns)
+            self._frame(number, frame)
 
-    def _frame(self, number: int, frame: Frame, wall_ns: int, monotonic_ns: int) -> None:
+    def _frame(self, number: int, frame: Frame) -> None:
+        """Take a frame whose last bytes are the last that were read of its stream."""
         kept, direction = self.state.stream(number), DIRECTIONS[number]
+        wall_ns = kept.last_wall_ns
         problem = frame.problem
         if kept.is_torn:
             kept.is_torn, problem = False, problem or TORN
@@ -262,7 +255,7 @@ class Session:
         elif problem == OVERSIZED:
             self._undecodable(direction, frame.data, problem, wall_ns, frame.size_bytes)
         else:
-            self._read(direction, frame.data, problem, wall_ns, monotonic_ns, frame.size_bytes)
+            self._read(direction, frame.data, problem, wall_ns, kept.last_monotonic_ns, frame.size_bytes)
 
     def _read(
         self, direction: str, data: bytes, problem: str, wall_ns: int, monotonic_ns: int, size_bytes: int | None
@@ -303,16 +296,10 @@ class Session:
     ) -> None:
         event = self._event(message.kind, direction, wall_ns)
         event.size_bytes = size_bytes
-        event.request_id = cut_text(message.id_text) or None
-        if message.kind == "request":
-            self._request(event, message, monotonic_ns)
-        elif message.kind == "notification":
-            self._notification(event, message, monotonic_ns)
-        else:
-            self._answer(event, message, monotonic_ns)
+        self._conversation.read(event, direction, message, monotonic_ns)
         if not self._keeps_payloads:
             event.payload_state = "omitted"
-        elif len(message.payload) > MAX_PAYLOAD_BYTES:
+        elif message.is_exact and len(message.payload) > MAX_PAYLOAD_BYTES:
             event.payload_state = "omitted"
             event.sha256 = hashlib.sha256(message.payload).hexdigest()
         else:
@@ -325,100 +312,6 @@ class Session:
         if not is_exact:
             event.payload_state = "truncated"
 
-    def _request(self, event: Event, message: Message, monotonic_ns: int) -> None:
-        params = facts.read_params(message.params)
-        meta = facts.read_meta(params.meta)
-        event.method = cut_text(message.method)
-        event.target = facts.target_of(message.method, params)
-        self._identify(event, params, meta)
-        self.state.calls += 1
-        self.state.discovers += message.method == "server/discover"
-        first_seq = event.seq
-        if params.request_state is not ABSENT:
-            first_seq = self.state.rounds.pop(_digest(params.request_state), first_seq)
-        elif params.task_id is not ABSENT:
-            first_seq = self.state.tasks.get(text_of(params.task_id) or "", first_seq)
-        event.call_seq = first_seq if first_seq != event.seq else None
-        self.pairing.open(
-            Call(
-                seq=event.seq,
-                direction=event.direction or "",
-                key=message.key,
-                method=event.method,
-                monotonic_ns=monotonic_ns,
-                request_id=event.request_id or "",
-                call_seq=first_seq,
-                target=event.target,
-                token=facts.token_key(meta.progress_token),
-            )
-        )
-
-    def _identify(self, event: Event, params: facts.Params, meta: facts.Meta) -> None:
-        """Read who speaks which version: of the session in the legacy eras, of each request in the modern one."""
-        event.trace_id = facts.trace_id(meta) if meta.traceparent is not ABSENT else None
-        if event.method == "initialize":
-            self.state.client = facts.implementation(params.client_info) or self.state.client
-        if meta.protocol_version is ABSENT:
-            return
-        event.protocol_version = cut_text(text_of(meta.protocol_version) or "") or None
-        event.client = facts.implementation(meta.client_info)
-        self.state.protocol_version = event.protocol_version or self.state.protocol_version
-        self.state.client = event.client or self.state.client
-
-    def _notification(self, event: Event, message: Message, monotonic_ns: int) -> None:
-        params = facts.read_params(message.params)
-        meta = facts.read_meta(params.meta)
-        event.method = cut_text(message.method)
-        event.target = facts.target_of(message.method, params)
-        event.trace_id = facts.trace_id(meta) if meta.traceparent is not ABSENT else None
-        direction = event.direction or ""
-        call: Call | None = None
-        if message.method == "notifications/cancelled":
-            call = self.pairing.cancel(direction, facts.token_key(params.request_id))
-            if call is not None:
-                event.status, event.request_id = "cancelled", call.request_id
-                event.duration_us = _duration_us(call, monotonic_ns)
-        elif message.method == "notifications/progress":
-            call = self.pairing.progress(direction, facts.token_key(params.progress_token))
-        elif meta.subscription_id is not ABSENT:
-            call = self.pairing.listen(facts.token_key(meta.subscription_id))
-        elif meta.related_task is not ABSENT:
-            event.call_seq = self.state.tasks.get(facts.related_task(meta) or "")
-        if call is not None:
-            event.call_seq = call.call_seq
-            event.target = event.target or call.target
-
-    def _answer(self, event: Event, message: Message, monotonic_ns: int) -> None:
-        call = self.pairing.answer(event.direction or "", message.key)
-        if call is not None:
-            event.method, event.target, event.call_seq = call.method, call.target, call.call_seq
-            event.duration_us = _duration_us(call, monotonic_ns)
-        if message.kind == "error":
-            event.status = "error"
-            event.error_code = facts.error_code(message.error)
-        else:
-            self._result(event, message, call)
-        self.state.errors += event.status in {"error", "tool_error"}
-        if call is not None and call.is_cancelled:
-            event.status = "cancelled"
-
-    def _result(self, event: Event, message: Message, call: Call | None) -> None:
-        result = facts.read_result(message.result)
-        meta = facts.read_meta(result.meta)
-        event.status = "tool_error" if bytes(result.is_error) == b"true" else "ok"
-        if text_of(result.result_type) == "input_required":
-            event.status = "input_required"
-            if result.request_state is not ABSENT and call is not None:
-                _remember(self.state.rounds, _digest(result.request_state), call.call_seq)
-        task = facts.task_of(result) if call is not None and not call.method.startswith("tasks/") else None
-        if task is not None and call is not None:
-            _remember(self.state.tasks, task, call.call_seq)
-        event.server = facts.implementation(meta.server_info) if meta.server_info is not ABSENT else None
-        self.state.server = event.server or self.state.server
-        if call is not None and call.method == "initialize":
-            self.state.server = facts.implementation(result.server_info) or self.state.server
-            self.state.protocol_version = text_of(result.protocol_version) or self.state.protocol_version
-
     def _event(self, kind: str, direction: str | None, wall_ns: int) -> Event:
         return Event(self.state.session_id, self.state.next_seq, at_time(wall_ns), kind, direction)
 
@@ -427,7 +320,7 @@ class Session:
         state = self.state
         state.tail_hash = chain_hash(state.tail_hash, wire)
         state.next_seq += 1
-        at_us = int(event.at.timestamp()) * 1_000_000 + event.at.microsecond
+        at_us = (event.at - EPOCH) // MICROSECOND
         self._rows.append(
             Row(
                 event.seq,
@@ -446,15 +339,9 @@ class Session:
         )
 
 
-def _duration_us(call: Call, monotonic_ns: int) -> int | None:
-    return max(0, monotonic_ns - call.monotonic_ns) // 1000 if monotonic_ns else None
-
-
-def _digest(raw: msgspec.Raw) -> str:
-    return hashlib.sha256(raw).hexdigest()[:32]
-
-
-def _remember(memory: dict[str, int], key: str, seq: int) -> None:
-    memory[key] = seq
-    if len(memory) > MAX_REMEMBERED:
-        del memory[next(iter(memory))]
+def _as_text(fields: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return fields that can be encoded: file-system text may hold bytes that are no UTF-8."""
+    return {
+        name.encode("utf-8", "replace").decode(): [value.encode("utf-8", "replace").decode() for value in values]
+        for name, values in fields.items()
+    }

@@ -9,15 +9,15 @@ from kilometers.core.redact import redact_command
 from kilometers.core.session import SessionState
 
 
-class SessionSummary(msgspec.Struct, omit_defaults=True):
+class SessionSummary(msgspec.Struct, omit_defaults=True, kw_only=True):
     """What is known of a session; absent = not (yet) known.
 
     *is_clean* is False once it ended without its relay's word.
     """
 
     session_id: str
-    name: str = ""
-    command: list[str] = []
+    name: str
+    command: list[str]
     started_at: datetime | None = None
     ended_at: datetime | None = None
     exit_status: int | None = None
@@ -29,12 +29,12 @@ class SessionSummary(msgspec.Struct, omit_defaults=True):
     host: str = ""
     user: str = ""
     capture: str = ""
-    events: int = 0
-    gaps: int = 0
-    calls: int = 0
-    errors: int = 0
-    unanswered: int = 0
-    is_probe: bool = False
+    events: int
+    gaps: int
+    calls: int
+    errors: int
+    unanswered: int
+    is_probe: bool
     continues: str | None = None
     shipped_through: int | None = None
 
@@ -50,18 +50,18 @@ def summarize(state: SessionState, *, is_ended: bool) -> SessionSummary:
         name=first("name"),
         command=redact_command(state.fields.get("argv", [])),
         started_at=at_time(state.started_ns) if state.started_ns else None,
-        client=state.client,
-        server=state.server,
-        protocol_version=state.protocol_version,
+        client=state.conversation.client,
+        server=state.conversation.server,
+        protocol_version=state.conversation.protocol_version,
         host=first("host"),
         user=first("user"),
         capture=first("capture"),
         events=state.next_seq,
         gaps=state.gaps,
-        calls=state.calls,
-        errors=state.errors,
+        calls=state.conversation.calls,
+        errors=state.conversation.errors,
         unanswered=state.unanswered,
-        is_probe=is_ended and state.is_probe,
+        is_probe=is_ended and state.conversation.is_probe,
     )
     if is_ended:
         summary.ended_at = at_time(state.ended_ns)
