@@ -348,7 +348,7 @@ def run() -> int:
     try:
         return recorder.run()
     except journal_reader.JournalTooNew as error:
-        recorder.log.error("a newer km wrote this journal; it is left to the newer km", journal=str(error))
+        recorder.log.warning("a newer km wrote this journal; it is left to the newer km", journal=str(error))
         return EXIT_OK
     except Exception:  # the last word before the next recorder tries again
         recorder.log.exception("recorder failed")

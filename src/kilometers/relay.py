@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 import time
-from typing import NoReturn
 
 from kilometers import child
 from kilometers.capture import Capture
@@ -225,7 +224,7 @@ def install_handlers() -> None:
         signal.signal(number, lambda _number, _frame: None)
 
 
-def run(options: MonitorOptions, server: child.Server) -> NoReturn:
+def run(options: MonitorOptions, server: child.Server) -> int:
     """Relay and record until the server ends, and leave the process with its exit status."""
     journal = Journal()
     relay = Relay(server, journal)

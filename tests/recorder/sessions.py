@@ -28,12 +28,13 @@ class Client:
     """One wrapped server with a client: counts every byte that it wrote and that it read back."""
 
     def __init__(
-        self, home: Path, *, environment: dict[str, str] | None = None, command: list[str] | None = None
+        self, home: Path, name: str, *, environment: dict[str, str] | None = None, command: list[str] | None = None
     ) -> None:
+        self.name = name
         self.written = 0
         self.received = bytearray()
         self.relay = subprocess.Popen(
-            [*KM, "monitor", "--", *(command or [sys.executable, "-S", "-E", str(SERVER)])],
+            [*KM, "monitor", "--name", name, "--", *(command or [sys.executable, "-S", "-E", str(SERVER)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -135,7 +136,7 @@ class Sessions:
 
     def start(self, **options: Any) -> Client:
         """Start a wrapped server."""
-        client = Client(self.folder, **options)
+        client = Client(self.folder, f"server-{len(self.clients)}", **options)
         self.clients.append(client)
         return client
 
@@ -246,10 +247,18 @@ def wait_until(condition: Any, timeout_s: float) -> None:
 
 def assert_equation(clients: list[Client], recorded: dict[str, Recorded]) -> None:
     """Σ size_bytes + Σ gap.bytes = what crossed, exactly, for clients whose relay ended by itself."""
-    captured = sorted((one.captured(CLIENT_TO_SERVER), one.captured(SERVER_TO_CLIENT)) for one in recorded.values())
-    assert captured == sorted((client.written, len(client.received)) for client in clients)
-    for one in recorded.values():
+    assert len(recorded) == len(clients)
+    for client in clients:
+        one = find_recorded(client, recorded)
+        assert one is not None
         one.check()
+        captured = (one.captured(CLIENT_TO_SERVER), one.captured(SERVER_TO_CLIENT))
+        assert captured == (client.written, len(client.received))
+
+
+def find_recorded(client: Client, recorded: dict[str, Recorded]) -> Recorded | None:
+    """Return what was recorded of a client's session."""
+    return next((one for one in recorded.values() if one.summary["name"] == client.name), None)
 
 
 def events_by_kind(recorded: Recorded) -> dict[str, int]:

@@ -214,7 +214,7 @@ def test_live_session_goes_on_as_a_new_stream_when_the_store_is_lost(sessions: S
 
     assert one.id != original
     assert one.summary["continues"] == original
-    assert one.summary["name"] == "answering_server"
+    assert one.summary["name"] == client.name
     one.check()
     assert one.events[-2].request_id == one.events[-1].request_id == "100"
 

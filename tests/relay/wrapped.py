@@ -159,8 +159,11 @@ def is_running(pid: int) -> bool:
 def children(pid: int) -> list[int]:
     """Return the children of *pid*, zombies included."""
     found = []
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        found += Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            found += (thread / "children").read_text().split()
+        except OSError:
+            continue  # a thread that has ended
     return [int(child) for child in found]
 
 

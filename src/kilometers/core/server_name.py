@@ -59,7 +59,7 @@ TELLS_NOTHING = {
 }
 SCRIPT_ENDINGS = (".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".pl", ".php", ".sh")
 PROGRAM_ENDINGS = (".exe", ".cmd", ".bat", ".ps1", ".com")
-# Options that take the next word as their value: of the launchers above, then of interpreters, where -u and -v stand alone.
+# Options that take the next word as their value: the launchers', then the interpreters', whose -u and -v stand alone.
 OPTIONS_WITH_VALUE = {
     "-p", "--package", "--from", "--with", "--python", "--index", "--index-url", "--registry", "-r", "--require",
     "--import", "--loader", "-W", "-X", "-e", "--env", "--env-file", "-v", "--volume", "--mount", "--network", "--net",
