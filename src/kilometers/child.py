@@ -249,7 +249,7 @@ else:
         try:
             with open("/proc/self/environ", "rb", buffering=0) as file:
                 entries = file.readall().split(b"\0")
-            pairs = [entry.partition(b"=")[::2] for entry in entries if b"=" in entry[1:]]
+            pairs = [entry.partition(b"=")[::2] for entry in entries if entry.find(b"=") > 0]
             first_wins = dict(reversed(pairs))  # as getenv(3) has it
             environment = {name: first_wins[name] for name, _ in pairs}
         except OSError:

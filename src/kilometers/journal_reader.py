@@ -68,7 +68,7 @@ def is_living(paths: list[str]) -> bool:
         if not path.endswith(".lock"):
             continue
         try:
-            fd = os.open(path, os.O_RDWR)
+            fd = os.open(path, os.O_RDONLY)  # closing one that could write would wake our own watcher
         except OSError:
             continue
         is_free = locks.try_lock(fd)

@@ -50,7 +50,7 @@ class Recorder:
         self.changed: set[str] | None = None
         """Names of journal files that changed; None = look at everything."""
         self.store = self.open_store()
-        self.retention = Retention(self.store)
+        self.retention = Retention(self.store, self.home)
         self.committed_s = 0.0
         self.has_caught_up = False
 
@@ -182,7 +182,7 @@ class Recorder:
         while self.has_work():
             if locks.try_lock(self.lock_fd):
                 self.store = self.open_store()
-                self.retention = Retention(self.store)
+                self.retention = Retention(self.store, self.home)
                 self.changed = None
                 return False
             if time.monotonic() > deadline_s:  # somebody else has it: the work is theirs
@@ -247,7 +247,7 @@ class Recorder:
         self.store = self.open_store()
         with self.store.transaction():
             self.store.set_meta("moved_aside", aside)
-        self.retention = Retention(self.store)
+        self.retention = Retention(self.store, self.home)
 
     def wait_for_the_disk(self, error: Exception) -> None:
         """Wait, with nothing kept in memory; the journal holds what comes in meanwhile."""
@@ -262,7 +262,7 @@ class Recorder:
                 self.store = self.open_store()
             except (apsw.Error, OSError):
                 continue
-            self.retention = Retention(self.store)
+            self.retention = Retention(self.store, self.home)
             return
 
     def forget(self) -> None:

@@ -17,7 +17,7 @@ from kilometers.journal_reader import JournalReader, Lost
 from kilometers.poison import PoisonNote
 from kilometers.store import Store
 
-STEP_BYTES = 4 << 20  # of all sessions together, so that memory does not follow what has piled up
+STEP_BYTES = 1 << 20  # of all sessions together, so that memory does not follow what has piled up
 
 
 class Recording:

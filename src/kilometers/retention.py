@@ -3,8 +3,8 @@
 import time
 import tomllib
 
-from kilometers import paths
 from kilometers.core import settings
+from kilometers.paths import Home
 from kilometers.store import Store
 
 EVERY_S = 60.0
@@ -14,8 +14,9 @@ DAY_US = 86_400_000_000
 class Retention:
     """Deletes what is too old or too much, a session at a time, never one that lives."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, home: Home) -> None:
         self.store = store
+        self.home = home
         self._next_s = 0.0
 
     def apply(self) -> None:
@@ -23,7 +24,7 @@ class Retention:
         if time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + EVERY_S
-        days, megabytes = limits()
+        days, megabytes = limits(self.home)
         oldest_us = time.time_ns() // 1000 - days * DAY_US
         while (oldest := self.store.oldest_ended_session()) is not None:
             number, ended_at_us = oldest
@@ -33,11 +34,11 @@ class Retention:
             self.store.give_back()
 
 
-def limits() -> tuple[int, int]:
+def limits(home: Home) -> tuple[int, int]:
     """Return the days and megabytes that config.toml says; the defaults where it cannot be understood."""
     config: dict[str, object] = {}
     try:
-        with open(paths.find_home().config_file, "rb") as file:
+        with open(home.config_file, "rb") as file:
             config = tomllib.load(file)
     except (OSError, ValueError):
         pass

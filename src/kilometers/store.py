@@ -198,7 +198,7 @@ class Store:
         self.connection.executemany(
             "INSERT INTO events (event_id, at_us, kind, direction, method, target, status, duration_us, size_bytes,"
             " call_seq, wire, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(base | row.seq, *msgspec.structs.astuple(row)[1:]) for row in rows],
+            ((base | row.seq, *msgspec.structs.astuple(row)[1:]) for row in rows),
         )
 
     def save_calls(self, number: int, changes: dict[int, Call | None]) -> None:

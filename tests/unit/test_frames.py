@@ -1,3 +1,4 @@
+import itertools
 import json
 import tracemalloc
 
@@ -34,7 +35,7 @@ streams = st.lists(st.sampled_from([b"\n", b" ", b"\r\n", b"\r", b"a", b"{}\n", 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return [data[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
 def split(splitter: FrameSplitter, pieces: list[bytes]) -> list[Frame]:
@@ -102,7 +103,9 @@ def test_endless_blank_lines_become_frames_of_their_own() -> None:
 def test_frame_up_to_the_limit_is_held_and_a_longer_one_counted(extra: int) -> None:
     frames = FrameSplitter().feed(b"x" * (MAX_FRAME_BYTES + extra) + b"\n")
 
-    assert [(len(frame.data), frame.problem) for frame in frames] == [(0, OVERSIZED) if extra else (MAX_FRAME_BYTES, "")]
+    assert [(len(frame.data), frame.problem) for frame in frames] == [
+        (0, OVERSIZED) if extra else (MAX_FRAME_BYTES, "")
+    ]
     assert frames[0].size_bytes == MAX_FRAME_BYTES + extra + 1
 
 
@@ -257,7 +260,9 @@ def test_ids_are_the_same_by_type_and_value(one: bytes, other: bytes, is_same: b
     assert id_key(one)
 
 
-@pytest.mark.parametrize("raw", [b"null", b"true", b"false", b"1.5", b"1e400", b"[]", b"{}", b"[" + b"1," * 200 + b"1]"])
+@pytest.mark.parametrize(
+    "raw", [b"null", b"true", b"false", b"1.5", b"1e400", b"[]", b"{}", b"[" + b"1," * 200 + b"1]"]
+)
 def test_other_values_are_no_id(raw: bytes) -> None:
     assert id_key(raw) == ""
 

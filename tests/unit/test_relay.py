@@ -91,19 +91,27 @@ def test_pump_rings_once_it_has_ended(pumped: Pumped) -> None:
 
 
 def test_long_write_counts_as_activity_when_it_ends(pumped: Pumped) -> None:
-    data = bytes(200_000)  # more than the pipe to the slow client holds
-    writer = threading.Thread(target=os.write, args=(pumped.write_fd, data))
-    writer.start()
+    full = write_until_full(pumped.pump.sink_fd)
+    os.write(pumped.write_fd, b"x")
     wait_until(lambda: pumped.pump.is_writing, "the pump's write")
-    time.sleep(SAME_THREAD_S)  # the client is slow
     began_reading_s = time.monotonic()
     received = 0
-    while received < len(data):
+    while received < full + 1:
         received += len(os.read(pumped.read_fd, 65536))
-    writer.join()
     wait_until(lambda: not pumped.pump.is_writing, "the end of the write")
 
     assert pumped.pump.last_active_s > began_reading_s
+
+
+def write_until_full(fd: int) -> int:
+    os.set_blocking(fd, False)
+    written = 0
+    try:
+        while True:
+            written += os.write(fd, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(fd, True)
+        return written
 
 
 def test_reset_source_is_its_end() -> None:

@@ -85,6 +85,7 @@ def encode(event: Event) -> bytes:
         event.payload = msgspec.Raw(payload)
     else:
         event.payload, event.payload_state = None, "omitted"
+        event.sha256 = hashlib.sha256(whole).hexdigest()
     return _encoder.encode(event)
 
 
@@ -124,7 +125,7 @@ def excerpt(data: bytes) -> str:
 
 
 def shrink(payload: bytes, limit: int) -> bytes:
-    """Return JSON of the same shape, its longest strings cut, of at most *limit* bytes; b"" where that is impossible."""
+    """Return JSON of the same shape, its longest strings cut, in at most *limit* bytes; b"" where that cannot be."""
     try:
         value = load_json(payload.decode("utf-8", "replace"))
         if len(_dump(_cut_strings(value, SHORTEST_CUT))) > limit:

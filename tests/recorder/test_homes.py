@@ -1,0 +1,172 @@
+"""Homes that have been copied, upgraded, or are nearly full: whose sessions they are, and how long they stay."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import apsw
+
+from kilometers import election, paths
+from kilometers.core.pairing import Call
+from kilometers.core.session import new_state
+from kilometers.core.session_id import make_session_id
+from kilometers.core.summary import summarize
+from kilometers.retention import DAY_US, Retention
+from kilometers.store import Store
+from recorder.sessions import Sessions, wait_until
+
+
+def test_newest_km_seen_is_the_one_that_records(sessions: Sessions, tmp_path: Path) -> None:
+    newer = tmp_path / "newer-km"
+    newer.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/started\nexec {sys.executable} -E -P -m kilometers \"$@\"\n")
+    newer.chmod(0o755)
+    content = election.LockFile({"version": ["99.0.0"], "command": [str(newer)]})
+    Path(sessions.home.recorder_lock).write_bytes(content.pack())
+
+    client = sessions.start()
+    client.call(1)
+    client.end()
+    sessions.wait_until_recorded()
+
+    assert (tmp_path / "started").read_text() == "recorder\n"
+
+
+def test_newest_km_that_is_gone_is_forgotten(sessions: Sessions) -> None:
+    content = election.LockFile({"version": ["99.0.0"], "command": ["/nowhere/km"]})
+    Path(sessions.home.recorder_lock).write_bytes(content.pack())
+
+    client = sessions.start()
+    client.call(1)
+    client.end()
+
+    assert len(sessions.wait_until_recorded()) == 1
+
+
+def test_restarts_back_off_when_recorders_get_nowhere() -> None:
+    delays = [election.restart_delay_s(failures) for failures in range(12)]
+
+    assert delays[:2] == [0, 0]
+    assert delays == sorted(delays)
+    assert delays[-1] == election.MAX_DELAY_S
+
+
+def test_copied_home_does_not_end_the_sessions_of_the_original(sessions: Sessions, tmp_path: Path) -> None:
+    client = sessions.start()
+    client.call(1)
+    client.wait_for_answers(1)
+    wait_until(sessions.recorded, 10)
+    copy = tmp_path / "copy"
+    shutil.copytree(sessions.folder, copy, ignore=shutil.ignore_patterns("journal"))
+    copied = Sessions(copy)
+    own = copied.start()
+    own.call(1)
+    own.end()
+    wait_until(lambda: any(one.summary.get("ended_at") for one in copied.recorded().values()), 10)
+
+    lives_on = [one for one in copied.recorded().values() if "ended_at" not in one.summary]
+    installs = copied.column("SELECT DISTINCT install_id FROM sessions")
+    client.end()
+    copied.kill_recorder()
+    for folder in copied.home.ram_folders():
+        shutil.rmtree(folder, ignore_errors=True)
+
+    assert len(lives_on) == 1
+    assert len(installs) == 2
+
+
+def test_session_without_end_and_without_journal_is_closed_with_a_gap(sessions: Sessions) -> None:
+    """As after a power loss: the store has the beginning, the journal in memory is gone."""
+    client = sessions.start()
+    client.call(1)
+    client.wait_for_answers(1)
+    wait_until(lambda: any(len(one.events) == 2 for one in sessions.recorded().values()), 10)
+    recorder = sessions.wait_for_recorder()
+    os.kill(recorder, signal.SIGSTOP)
+    client.kill()
+    for folder in sessions.home.ram_folders():
+        shutil.rmtree(folder, ignore_errors=True)
+    sessions.kill_recorder()
+
+    (one,) = sessions.wait_until_recorded().values()
+
+    assert [event.kind for event in one.events] == ["request", "response", "gap"]
+    assert one.summary["is_clean"] is False
+    assert one.events[-1].gap is not None
+    assert one.events[-1].gap.reason == "lost_journal"
+
+
+def add_session(store: Store, *, ended_us: int, size_bytes: int = 0) -> int:
+    session_id = make_session_id(ended_us * 1000, os.urandom(10))
+    state = new_state(session_id)
+    state.started_ns = state.ended_ns = ended_us * 1000
+    with store.transaction():
+        number = store.add_session(state, journal_id=session_id, continues=None, install_id="")
+        store.save_session(number, state, summarize(state, is_ended=True))
+        call = Call(seq=0, direction="client_to_server", key="n:1", method="m", monotonic_ns=1, request_id="1", call_seq=0)
+        store.save_calls(number, {0: call})
+        if size_bytes:
+            store.connection.execute(
+                "INSERT INTO events (event_id, at_us, kind, wire, hash) VALUES (?, ?, 'log', zeroblob(?), x'')",
+                (number << 32, ended_us, size_bytes),
+            )
+    return number
+
+
+def numbers(store: Store) -> list[int]:
+    return [number for (number,) in store.connection.execute("SELECT session_no FROM sessions ORDER BY 1")]
+
+
+def test_retention_deletes_sessions_that_are_too_old(home: Path) -> None:
+    store = Store(str(home / "store.db"))
+    now_us = time.time_ns() // 1000
+    old = add_session(store, ended_us=now_us - 31 * DAY_US)
+    young = add_session(store, ended_us=now_us - 29 * DAY_US)
+
+    Retention(store, home=paths.Home(str(home), str(home / "config.toml"))).apply()
+
+    assert old not in numbers(store)
+    assert numbers(store) == [young]
+    assert list(store.connection.execute("SELECT session_no FROM open_calls")) == [(young,)]
+    store.close()
+
+
+def test_retention_deletes_the_oldest_while_the_store_is_too_large(home: Path) -> None:
+    (home / "config.toml").write_text("retention_mb = 3\n")
+    store = Store(str(home / "store.db"))
+    now_us = time.time_ns() // 1000
+    kept = [add_session(store, ended_us=now_us - 10_000_000 + step, size_bytes=1_000_000) for step in range(5)]
+
+    Retention(store, home=paths.Home(str(home), str(home / "config.toml"))).apply()
+
+    assert numbers(store) == kept[-2:]
+    assert store.used_bytes() <= 3_000_000
+    store.close()
+
+
+def test_reader_that_is_slow_does_not_hold_the_wal_back(sessions: Sessions) -> None:
+    client = sessions.start(command=["cat"])
+    for number in range(3_000):
+        client.call(number, size=1_000)
+    client.end()
+    sessions.wait_until_recorded()
+    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder)}
+    reader = subprocess.Popen(
+        [sys.executable, "-E", "-P", "-m", "kilometers", "events", "--json"], env=environment, stdout=subprocess.PIPE
+    )
+    assert reader.stdout is not None
+    json.loads(reader.stdout.readline())  # and now it is blocked, with its pipe full
+
+    connection = apsw.Connection(sessions.home.store_file)
+    connection.set_busy_timeout(2_000)
+    busy, _, _ = next(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))
+    connection.close()
+    reader.kill()
+    reader.stdout.close()
+    reader.wait()
+
+    assert busy == 0
