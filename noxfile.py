@@ -50,10 +50,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run tests/unit and tests/relay, or what is given after `--`."""
+    """Run tests/unit, tests/relay and tests/recorder, or what is given after `--`."""
     install_tools(session)
     install_kilometers(session)
-    session.run("pytest", *(session.posargs or [*IN_PARALLEL, "tests/unit", "tests/relay"]))
+    session.run("pytest", *(session.posargs or [*IN_PARALLEL, "tests/unit", "tests/relay", "tests/recorder"]))
 
 
 @nox.session

@@ -10,7 +10,7 @@ from kilometers.errors import KilometersError
 from kilometers.queries import StoreReader
 
 
-class Status(msgspec.Struct, omit_defaults=True):
+class Status(msgspec.Struct, omit_defaults=True, kw_only=True):
     """What the command prints."""
 
     home: str
@@ -19,12 +19,12 @@ class Status(msgspec.Struct, omit_defaults=True):
     journal_in_memory: bool
     recorder_pid: int | None = None
     recorder_version: str | None = None
-    live_sessions: int = 0
-    waiting_bytes: int = 0
-    sessions: int = 0
-    events: int = 0
-    gaps: int = 0
-    size_bytes: int = 0
+    live_sessions: int
+    waiting_bytes: int
+    sessions: int
+    events: int
+    gaps: int
+    size_bytes: int
     moved_aside: str | None = None
     problem: str | None = None
 
@@ -50,6 +50,10 @@ def read_status(home: paths.Home) -> Status:
         journal_in_memory=paths.is_in_memory(os.path.dirname(folder)),
         live_sessions=sum(journal_reader.is_living(files) for files in waiting.values()),
         waiting_bytes=sum(file_size(path) for files in waiting.values() for path in files),
+        sessions=0,
+        events=0,
+        gaps=0,
+        size_bytes=0,
     )
     read_recorder(home, status)
     try:
