@@ -15,6 +15,8 @@ def main() -> int:
         os.nice(19)
         if os.fork():  # out of the relay's process tree: some clients kill that whole
             os._exit(0)
+        # What the relay inherited from its client is not ours to keep open; 3 is recorder.lock.
+        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
     if arguments[:1] == ["monitor"]:
         from kilometers.commands import monitor
 

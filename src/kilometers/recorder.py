@@ -130,7 +130,7 @@ class Recorder:
     def lose(self, session_id: str) -> None:
         """End a session whose journal has disappeared."""
         recording = self.recordings.get(session_id) or Recording(session_id, self.store, self.note, self.install_id)
-        if not recording.is_finished:
+        if not recording.is_finished and not recording.is_elsewhere:
             self.log.warning("journal lost", session_id=session_id)
             recording.lose()
             with self.store.transaction():
@@ -163,7 +163,9 @@ class Recorder:
         since_commit_s = time.monotonic() - self.committed_s
         if since_commit_s < COMMIT_EVERY_S:
             time.sleep(COMMIT_EVERY_S - since_commit_s)
-        self.retention.apply()
+        if not self.retention.apply():
+            self.changed = self.watcher.wait(0)
+            return True
         self.changed = self.watcher.wait(SLEEP_S if self.recordings else linger_s(LINGER_S))
         if self.changed is None or any(name.endswith(".lock") for name in self.changed):
             # A lock is let go a moment after its file is closed where the relay was just starting a process.
@@ -199,7 +201,8 @@ class Recorder:
 
     def has_work(self) -> bool:
         """Whether any session's journal or marker is there."""
-        return bool(journal_reader.find_sessions(self.folders()) or os.listdir(self.home.journal_folder))
+        markers = journal_reader.find_markers(self.home.journal_folder)
+        return bool(markers or journal_reader.find_sessions(self.folders()))
 
     def close_lost_sessions(self) -> None:
         """End the sessions that the store has without an end and that have no journal: a power loss, a logout."""

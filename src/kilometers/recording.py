@@ -33,6 +33,8 @@ class Recording:
         self.is_finished = False
         self.is_lost = False
         """It ended because its journal had disappeared."""
+        self.is_elsewhere = False
+        """It was begun in the home that this one is a copy of: how it ended is not known here."""
         self.has_news = True
         self._session: Session | None = None
         self._number = 0
@@ -42,6 +44,7 @@ class Recording:
             self._session = self._make_session(kept.state, kept.calls)
             self.is_finished = kept.is_ended
             self.is_lost = kept.is_ended and kept.state.is_lost
+            self.is_elsewhere = kept.install_id != install_id
 
     def _make_session(self, state: SessionState, calls: list[Call] | None = None) -> Session:
         def is_poison(stream: int, offset: int, size_bytes: int) -> bool:
@@ -108,7 +111,7 @@ class Recording:
         session = self._session
         if session is None:
             return
-        if self.is_finished:
+        if self.is_finished or self.is_elsewhere:
             if os.path.exists(marker):
                 os.unlink(marker)
             self.reader.unlink_all()

@@ -8,6 +8,7 @@ from kilometers.paths import Home
 from kilometers.store import Store
 
 EVERY_S = 60.0
+BUDGET_S = 0.05  # so that recording goes on in between
 DAY_US = 86_400_000_000
 
 
@@ -19,19 +20,23 @@ class Retention:
         self.home = home
         self._next_s = 0.0
 
-    def apply(self) -> None:
-        """Delete, at most once a minute; short transactions, so that recording goes on in between."""
-        if time.monotonic() < self._next_s:
-            return
-        self._next_s = time.monotonic() + EVERY_S
+    def apply(self) -> bool:
+        """Delete, at most once a minute and BUDGET_S at a time; whether everything that has to go has gone."""
+        begin_s = time.monotonic()
+        if begin_s < self._next_s:
+            return True
         days, megabytes = limits(self.home)
         oldest_us = time.time_ns() // 1000 - days * DAY_US
         while (oldest := self.store.oldest_ended_session()) is not None:
             number, ended_at_us = oldest
             if ended_at_us >= oldest_us and self.store.used_bytes() <= megabytes * 1_000_000:
-                return
-            self.store.delete_session(number)
-            self.store.give_back()
+                break
+            if self.store.delete_page(number):
+                self.store.give_back()
+            if time.monotonic() - begin_s > BUDGET_S:
+                return False
+        self._next_s = begin_s + EVERY_S
+        return True
 
 
 def limits(home: Home) -> tuple[int, int]:

@@ -30,6 +30,7 @@ SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4B4D5331  # "KMS1": file(1) and we know our own
 BUSY_TIMEOUT_MS = 5_000
 SEQ_BITS = 32
+DELETE_ROWS = 2_000
 
 SCHEMA = """
 CREATE TABLE meta (
@@ -108,7 +109,7 @@ class KeptSession(msgspec.Struct):
     state: SessionState
     calls: list[Call]
     is_ended: bool
-    continues: str | None
+    install_id: str
 
 
 class Store:
@@ -156,16 +157,16 @@ class Store:
     def find_session(self, journal_id: str) -> KeptSession | None:
         """Return the session that records a relay's journal: the newest of them."""
         row = self.connection.execute(
-            "SELECT session_no, state, ended_at_us, continues FROM sessions"
+            "SELECT session_no, state, ended_at_us, install_id FROM sessions"
             " WHERE journal_id = ? ORDER BY session_no DESC LIMIT 1",
             (journal_id,),
         ).fetchone()
         if row is None:
             return None
-        number, state, ended_at_us, continues = row
+        number, state, ended_at_us, install_id = row
         calls = self.connection.execute("SELECT call FROM open_calls WHERE session_no = ? ORDER BY seq", (number,))
         decoded = [_calls.decode(call) for (call,) in calls]
-        return KeptSession(number, _states.decode(state), decoded, ended_at_us is not None, continues)
+        return KeptSession(number, _states.decode(state), decoded, ended_at_us is not None, install_id)
 
     def add_session(self, state: SessionState, *, journal_id: str, continues: str | None, install_id: str) -> int:
         """Make a session's row and return its number."""
@@ -219,20 +220,23 @@ class Store:
         )
         return [(str(session_id), str(journal_id)) for session_id, journal_id in found]
 
-    def delete_session(self, number: int, *, page: int = 5_000) -> None:
-        """Delete a session in short transactions, its row last, so that a crash leaves it findable."""
+    def delete_page(self, number: int) -> bool:
+        """Delete DELETE_ROWS of a session's events in a transaction of their own; whether the session is gone.
+
+        Its row goes last, so that a crash in between leaves it findable.
+        """
         low, high = number << SEQ_BITS, (number + 1) << SEQ_BITS
-        while True:
-            with self.transaction():
-                self.connection.execute(
-                    "DELETE FROM events WHERE event_id IN"
-                    " (SELECT event_id FROM events WHERE event_id >= ? AND event_id < ? LIMIT ?)",
-                    (low, high, page),
-                )
-                if self.connection.changes() < page:
-                    for table in ("open_calls", "shipping", "sessions"):
-                        self.connection.execute(f"DELETE FROM {table} WHERE session_no = ?", (number,))  # noqa: S608  # names from the line above
-                    return
+        with self.transaction():
+            self.connection.execute(
+                "DELETE FROM events WHERE event_id IN"
+                " (SELECT event_id FROM events WHERE event_id >= ? AND event_id < ? LIMIT ?)",
+                (low, high, DELETE_ROWS),
+            )
+            if self.connection.changes() == DELETE_ROWS:
+                return False
+            for table in ("open_calls", "shipping", "sessions"):
+                self.connection.execute(f"DELETE FROM {table} WHERE session_no = ?", (number,))  # noqa: S608  # names from the line above
+        return True
 
     def oldest_ended_session(self) -> tuple[int, int] | None:
         """Return (session_no, ended_at_us) of the oldest session that has ended."""

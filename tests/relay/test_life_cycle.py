@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kilometers.relay import SIGNAL_DELAY_S
 from relay import servers
 from relay.wrapped import Client, children, end_survivors, is_running, survivors, wait_until
 
@@ -277,7 +278,7 @@ def test_group_signal_reaches_a_prompt_server_once(home: Path, tmp_path: Path) -
             assert client.status() == 0
         received.append((tmp_path / "log").read_bytes())
 
-    assert b"TERM " in received
+    assert received.count(b"TERM ") > 2
 
 
 def test_term_is_passed_on_once_however_often_it_comes(home: Path) -> None:
@@ -313,15 +314,15 @@ def test_interrupt_from_the_terminal_is_the_servers_to_answer(home: Path) -> Non
 
 def test_interrupt_of_km_alone_does_not_reach_the_server(home: Path) -> None:
     command = servers.server(
-        "for n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, lambda n, _: say(b'%d' % n))\n"
-        "say(b'ready')\nwhile os.read(0, 65536): pass\nos._exit(7)"
+        "signal.signal(signal.SIGINT, lambda *_: say(b'interrupted'))\n"
+        "say(b'ready')\nwhile data := os.read(0, 65536): os.write(1, data)\nos._exit(7)"
     )
     with Client(command, home) as client:
         client.line()
         client.km.send_signal(signal.SIGINT)
-        client.km.send_signal(signal.SIGTERM)  # passed on: had the other been, it would come first
 
-        assert client.line() == b"%d\n" % signal.SIGTERM
+        assert not client.hears_within(4 * SIGNAL_DELAY_S)
+        assert client.ask(b"still here\n") == b"still here\n"
 
 
 def test_server_dies_with_a_killed_km(home: Path) -> None:

@@ -83,6 +83,10 @@ class Client:
             answer += more
         return answer
 
+    def hears_within(self, seconds: float) -> bool:
+        """Whether anything comes on stdout."""
+        return bool(select.select([self.km.stdout], [], [], seconds)[0])
+
     def end_input(self) -> None:
         """Half-close: what an MCP client does first."""
         self.km.stdin.close()
@@ -95,7 +99,7 @@ class Client:
         """Read stdout until km has ended: its end may be kept open by somebody else."""
         received = b""
         while self.km.poll() is None:
-            if select.select([self.km.stdout], [], [], POLL_S)[0]:
+            if self.hears_within(POLL_S):
                 received += self.km.stdout.read(65536)
         return received
 

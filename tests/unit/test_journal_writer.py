@@ -185,6 +185,17 @@ def test_session_that_fills_its_share_goes_on_uncaptured_and_counts(session: Ses
     assert read.fields(journal.END)["exit_status"] == ["0"]
 
 
+def test_end_is_told_although_not_a_byte_of_the_share_is_left(session: Session) -> None:
+    for size in (CHUNK_BYTES, 4096, 256, 8):
+        failures = session.journal.failures
+        while session.journal.failures == failures:
+            session.append(bytes(size))
+        session.now_ns += RETRY_NS + 1
+    session.close(("exit_status", "3"))
+
+    assert session.read().fields(journal.END)["exit_status"] == ["3"]
+
+
 def test_session_goes_on_captured_once_its_segments_are_recorded(session: Session) -> None:
     for _ in range(SESSION_CAP_BYTES // CHUNK_BYTES + 8):
         session.append(bytes(CHUNK_BYTES))

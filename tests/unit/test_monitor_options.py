@@ -53,6 +53,12 @@ def test_parser_and_click_accept_the_same_with_the_same_meaning(arguments: list[
     assert meaning_of(parse(arguments)) == parsed_by_click(arguments)
 
 
+@pytest.mark.parametrize("word", WORDS)
+def test_parser_and_click_agree_on_every_word(word: str) -> None:
+    for arguments in ([word], [word, "cat"], [word, "off", "cat"]):
+        assert meaning_of(parse(arguments)) == parsed_by_click(arguments)
+
+
 def test_what_follows_the_command_is_the_servers() -> None:
     options = parse(["-v", "node", "--name", "x", "--", "-v"])
 
