@@ -53,6 +53,8 @@ class Capture:
         fields = [("exit_status", str(self.server.exit_status))]
         if self.server.killed_by is not None:
             fields.append(("signal", str(self.server.killed_by)))
+        # A session may be over before its journal could begin; that it was must not be lost.
+        self._ready.wait(LEAVE_TIMEOUT_S)
         self.journal.close(fields, monotonic_ns=time.monotonic_ns(), wall_ns=time.time_ns())
         if self.election is not None:
             self.election.leave(LEAVE_TIMEOUT_S)

@@ -7,6 +7,7 @@ Needs Linux and a C compiler.  Each benchmark is a module with `measure(run)`, l
 """
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -68,6 +69,7 @@ def main(*, names: tuple[str, ...], quick: bool, km_path: str | None) -> None:
     with tempfile.TemporaryDirectory(prefix="kilometers-bench-") as folder:
         programs = compile_programs(Path(folder), km=km)
         figures = [figure for name in names or BENCHMARKS for figure in run_one(name, programs, is_quick=quick)]
+        shutil.rmtree(programs.journal_folder)
     print("\nall")
     print_figures(figures)
 

@@ -7,10 +7,12 @@ FRAMES = 3_000
 FRAME_BYTES = 1_024
 TARGET_RATIO = 0.8
 
+NAMES = {"bare": "C relay", "recording": "C relay that records", "km": "km"}
+
 
 def measure(run: Run) -> list[Figure]:
     """Measure each way in turns.  A deadlock ends the run with an error after a minute."""
-    clients = run.start_clients(FRAME_BYTES, "direct", "bare", "km")
+    clients = run.start_clients(FRAME_BYTES, "direct", "bare", "recording", "km")
     taken_ns: dict[str, list[int]] = {name: [] for name in clients}
     for client in clients.values():
         client.burst_ns(FRAMES)
@@ -26,7 +28,7 @@ def compare(name: str, taken_ns: dict[str, list[int]]) -> Figure:
     ratio = median(taken_ns["direct"]) / median(taken_ns[name])
     is_km = name == "km"
     return Figure(
-        what=f"burst of {FRAMES} × 1 KB, {'km' if is_km else 'C relay'}",
+        what=f"burst of {FRAMES} × 1 KB, {NAMES[name]}",
         value=milliseconds(median(taken_ns[name])),
         baseline=f"direct {milliseconds(median(taken_ns['direct']))}",
         ratio=ratio,

@@ -1,6 +1,7 @@
 """The programs that a run measures and measures with: km, and small C programs compiled on the spot."""
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
     load_client: str
     bare_relay: str
     exec_clock: str
+    journal_folder: str
     km: str | None
 
     @property
@@ -28,8 +30,12 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
             return file.read(len(ELF_MAGIC)) == ELF_MAGIC
 
     def wrappers(self, *names: str) -> dict[str, list[str]]:
-        """Return what stands before the server's command for each of *names*: direct, bare, km (if there is one)."""
-        prefixes = {"direct": [], "bare": [self.bare_relay]}
+        """Return what stands before the server's command: direct, bare, recording, km (if there is one)."""
+        prefixes = {
+            "direct": [],
+            "bare": [self.bare_relay],
+            "recording": [self.bare_relay, "--journal", self.journal_folder],
+        }
         if self.km is not None:
             prefixes["km"] = [self.km, "monitor", "--"]
         return {name: prefixes[name] for name in names if name in prefixes}
@@ -37,7 +43,10 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
 
 def compile_programs(folder: Path, *, km: str | None) -> Programs:
     """Compile the C programs into *folder*."""
-    return Programs(km=km, **{name: compile_program(name, folder) for name in C_PROGRAMS})
+    journal_folder = tempfile.mkdtemp(prefix="kilometers-bench-", dir="/dev/shm")
+    return Programs(
+        km=km, journal_folder=journal_folder, **{name: compile_program(name, folder) for name in C_PROGRAMS}
+    )
 
 
 def compile_program(name: str, folder: Path) -> str:

@@ -69,7 +69,7 @@ class Run:
     def remember_journal(self, relay_pid: int) -> None:
         """Note where the relay journals, so that nothing stays in memory if a recorder fails."""
         folder = processes.find_journal_folder(relay_pid)
-        if folder is not None:
+        if folder is not None and str(folder) != self.programs.journal_folder:
             self.journal_folders.add(folder)
 
     def recorder_pid(self) -> int:

@@ -1,5 +1,6 @@
 """The recorder's database, read as any command would."""
 
+import time
 from pathlib import Path
 
 import apsw
@@ -8,10 +9,25 @@ BUSY_TIMEOUT_MS = 2_000
 BATCH_ROWS = 1_000
 
 
+def wait_for(store: Path, *, limit_s: float = 5.0) -> None:
+    """Wait until the recorder has made the store."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if store.exists():
+            connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
+            is_made = connection.pragma("user_version") != 0
+            connection.close()
+            if is_made:
+                return
+        time.sleep(0.02)
+    raise RuntimeError(f"no store at {store} after {limit_s:.0f} s")
+
+
 class StoreReader:
     """A read connection to store.db; each question is a transaction of its own, so the log is never pinned."""
 
     def __init__(self, store: Path) -> None:
+        wait_for(store)
         self.connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
         self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
 

@@ -7,10 +7,12 @@ from bench.store_reader import StoreReader
 FRAME_BYTES = 10_000_000
 TARGET_RATIO = 0.5
 
+NAMES = {"bare": "C relay", "recording": "C relay that records", "km": "km"}
+
 
 def measure(run: Run) -> list[Figure]:
     """Measure each way with the same frames."""
-    clients = run.start_clients(FRAME_BYTES, "direct", "bare", "km")
+    clients = run.start_clients(FRAME_BYTES, "direct", "bare", "recording", "km")
     rates: dict[str, list[float]] = {name: [] for name in clients}
     for client in clients.values():
         client.round_trips_ns(2)
@@ -27,7 +29,7 @@ def compare(name: str, rates: dict[str, list[float]], run: Run) -> Figure:
     ratio = median(rates[name]) / median(rates["direct"])
     is_km = name == "km"
     return Figure(
-        what=f"10 MB frames, {'km' + gaps_note(run) if is_km else 'C relay'}",
+        what=f"10 MB frames, {NAMES[name]}{gaps_note(run) if is_km else ''}",
         value=f"{median(rates[name]):.0f} MB/s",
         baseline=f"direct {median(rates['direct']):.0f} MB/s",
         ratio=ratio,

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from faults.disk_faults import build
 from kilometers import paths
-from relay.wrapped import end_survivors, ram_folders
+from relay.wrapped import end_survivors, ram_folders, remove
 
 if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]
@@ -30,14 +29,6 @@ def home(tmp_path: Path) -> Iterator[Path]:
     os.close(lock_fd)
     for folder in folders:
         remove(folder)
-
-
-def remove(path: Path) -> None:
-    """Remove a folder, or the symlink that stands in its place."""
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 from kilometers.core.journal import CLIENT_TO_SERVER, SERVER_TO_CLIENT
-from relay.wrapped import KM, PATIENCE_S, SERVER_PYTHON, Client, captured, environment_of, is_running, run, wait_until
+from relay.wrapped import (
+    KM,
+    PATIENCE_S,
+    SERVER_PYTHON,
+    Client,
+    captured,
+    environment_of,
+    is_running,
+    run,
+    run_recorded,
+    wait_until,
+)
 
 FRAME = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add"}}'
 ODD_BYTES = {
@@ -42,7 +53,7 @@ MEGABYTE = random.Random(2).randbytes(1 << 20).replace(b"\n", b" ")
 @odd_bytes
 def test_client_bytes_reach_the_server_and_the_journal(home: Path, tmp_path: Path, data: bytes) -> None:
     received = tmp_path / "received"
-    run(["sh", "-c", 'cat > "$0"', str(received)], home, input=data)
+    run_recorded(["sh", "-c", 'cat > "$0"', str(received)], home, data=data)
 
     assert received.read_bytes() == data
     assert captured(home).stream(CLIENT_TO_SERVER) == data
@@ -51,9 +62,9 @@ def test_client_bytes_reach_the_server_and_the_journal(home: Path, tmp_path: Pat
 @odd_bytes
 def test_server_bytes_reach_the_client_and_the_journal(home: Path, tmp_path: Path, data: bytes) -> None:
     (tmp_path / "sent").write_bytes(data)
-    ended = run(["cat", str(tmp_path / "sent")], home)
+    received = run_recorded(["sh", "-c", 'cat > /dev/null; cat "$0"', str(tmp_path / "sent")], home)
 
-    assert ended.stdout == data
+    assert received == data
     assert captured(home).stream(SERVER_TO_CLIENT) == data
 
 

@@ -12,7 +12,7 @@ from kilometers import __version__
 from kilometers.core import journal
 from kilometers.core.journal import CLIENT_TO_SERVER, SERVER_TO_CLIENT
 from relay.servers import server
-from relay.wrapped import Client, captured, environment_of, is_running, journal_folder, run, wait_until
+from relay.wrapped import Client, captured, environment_of, is_running, journal_folder, run, run_recorded, wait_until
 
 MEGABYTE = bytes(range(256)) * 4096
 
@@ -37,19 +37,19 @@ def test_start_tells_what_was_wrapped(home: Path, tmp_path: Path) -> None:
 
 
 def test_start_keeps_odd_arguments_as_they_were(home: Path) -> None:
-    run(["true", b"\xff=\n", b""], home)
+    run_recorded(["sh", "-c", "cat", b"\xff=\n", b""], home)
 
-    assert [os.fsencode(word) for word in start_of(home)["argv"]] == [b"true", b"\xff=\n", b""]
+    assert [os.fsencode(word) for word in start_of(home)["argv"][2:]] == [b"cat", b"\xff=\n", b""]
 
 
 def test_start_has_the_given_name(home: Path) -> None:
-    run(["true"], home, "--name", "Weather: home")
+    run_recorded(["cat"], home, "--name", "Weather: home")
 
     assert start_of(home)["name"] == ["Weather: home"]
 
 
 def test_journal_never_holds_the_api_key(home: Path) -> None:
-    run(["cat"], home, input=b"x", env={**environment_of(home), "KILOMETERS_API_KEY": "km_live_secret"})
+    run_recorded(["cat"], home, data=b"x", env={**environment_of(home), "KILOMETERS_API_KEY": "km_live_secret"})
 
     assert captured(home).segments
     assert not any(b"km_live_secret" in path.read_bytes() for path in journal_folder(home).iterdir())
@@ -58,25 +58,25 @@ def test_journal_never_holds_the_api_key(home: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "fields"),
     [
-        ("exit 3", {"exit_status": ["3"]}),
-        ("kill -KILL $$", {"exit_status": ["137"], "signal": ["9"]}),
+        ("cat; exit 3", {"exit_status": ["3"]}),
+        ("cat; kill -KILL $$", {"exit_status": ["137"], "signal": ["9"]}),
     ],
 )
 def test_end_tells_how_the_server_ended(home: Path, line: str, fields: dict[str, list[str]]) -> None:
-    run(["sh", "-c", line], home)
+    run_recorded(["sh", "-c", line], home)
     end = captured(home).fields(journal.END)
 
     assert {name: end[name] for name in end if not name.startswith("total.")} == fields
 
 
 def test_end_has_each_streams_total(home: Path) -> None:
-    run(["sh", "-c", "head -c 5 >/dev/null; echo out; echo error >&2"], home, input=b"12345")
+    run_recorded(["sh", "-c", "cat >/dev/null; echo out; echo error >&2"], home, data=b"12345")
 
     assert journal.read_totals(captured(home).fields(journal.END)) == (5, 4, 6)
 
 
 def test_end_of_each_stream_is_an_empty_record(home: Path) -> None:
-    run(["cat"], home, input=b"x")
+    run_recorded(["cat"], home, data=b"x")
 
     for kind in journal.STREAMS:
         assert len(captured(home).of(kind)[-1].data) == 0
@@ -142,7 +142,7 @@ def test_more_than_a_sessions_share_is_a_counted_gap(home: Path) -> None:
 
 
 def test_marker_names_the_session_in_the_home(home: Path) -> None:
-    run(["true"], home)
+    run_recorded(["cat"], home)
 
     assert [path.name for path in (home / "journal").iterdir()] == start_of(home)["session_id"]
 
@@ -200,7 +200,7 @@ def test_session_that_is_off_is_not_journaled(
 )
 def test_capture_is_the_nearest_settings(home: Path, options: list[str], config: str, capture: tuple[str, str]) -> None:
     (home / "config.toml").write_text(config)
-    run(["cat"], home, *options)
+    run_recorded(["cat"], home, *options)
     start = start_of(home)
 
     assert (start["capture"], start["capture_source"]) == ([capture[0]], [capture[1]])

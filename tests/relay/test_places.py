@@ -1,7 +1,7 @@
 """Where the journal may be, and homes that cannot be used: the session goes on as if nothing were to be recorded."""
 
+import fcntl
 import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -9,7 +9,19 @@ import pytest
 
 from faults.disk_faults import DiskFaults, Mode
 from kilometers.core.journal import CLIENT_TO_SERVER, JOURNAL_LATE, START
-from relay.wrapped import Captured, Client, captured, environment_of, obey_modes, ram_folders, run, wait_until
+from relay.wrapped import (
+    Captured,
+    Client,
+    captured,
+    environment_of,
+    journal_folder,
+    obey_modes,
+    ram_folders,
+    remove,
+    run,
+    run_recorded,
+    wait_until,
+)
 
 
 def runs_as_if_nothing_were_wrong(home: Path, **popen: object) -> None:
@@ -20,7 +32,7 @@ def runs_as_if_nothing_were_wrong(home: Path, **popen: object) -> None:
 
 
 def test_journal_is_in_memory_and_private(home: Path) -> None:
-    run(["cat"], home, input=b"hello")
+    run_recorded(["cat"], home, data=b"hello")
     folder = next(folder for folder in ram_folders(home) if folder.exists())
 
     assert Captured(folder).stream(CLIENT_TO_SERVER) == b"hello"
@@ -29,14 +41,14 @@ def test_journal_is_in_memory_and_private(home: Path) -> None:
 
 
 def test_configured_folder_is_used(home: Path, disk_folder: Path) -> None:
-    run(["cat"], home, input=b"hello", env={**environment_of(home), "KILOMETERS_JOURNAL_DIR": str(disk_folder)})
+    run_recorded(["cat"], home, data=b"hello", env={**environment_of(home), "KILOMETERS_JOURNAL_DIR": str(disk_folder)})
 
     assert Captured(disk_folder).stream(CLIENT_TO_SERVER) == b"hello"
 
 
 def test_folder_in_config_is_used(home: Path, disk_folder: Path) -> None:
     (home / "config.toml").write_text(f'journal_dir = "{disk_folder}"\n')
-    run(["cat"], home, input=b"hello")
+    run_recorded(["cat"], home, data=b"hello")
 
     assert Captured(disk_folder).stream(CLIENT_TO_SERVER) == b"hello"
 
@@ -75,7 +87,7 @@ def test_hostile_folder_in_memory_is_never_used(home: Path, lay_in_wait: object)
     target = hostile.with_name("km-test-target-" + hostile.name)
     lay_in_wait(hostile)
     try:
-        runs_as_if_nothing_were_wrong(home)
+        received = run_recorded(["cat"], home, data=b"hello")
         found = [*hostile.glob("*"), *target.glob("*")]
     finally:
         if target.exists():
@@ -83,6 +95,7 @@ def test_hostile_folder_in_memory_is_never_used(home: Path, lay_in_wait: object)
         if hostile.is_file() and not hostile.is_symlink():
             hostile.unlink()
 
+    assert received == b"hello"
     assert found == []
     if not ram_folders(home)[0].exists():
         assert Captured(home / "journal").stream(CLIENT_TO_SERVER) == b"hello"
@@ -115,22 +128,19 @@ def test_missing_home_is_no_obstacle(home: Path) -> None:
     assert (ended.stdout, ended.stderr, ended.returncode) == (b"hello", b"", 0)
 
 
-def test_home_in_home_is_made_as_the_system_likes_it(home: Path) -> None:
+def test_home_below_home_is_made_as_the_system_likes_it(home: Path) -> None:
     folder = home / ".local" / "share" / "kilometers"
     folder.mkdir(parents=True)
+    env = {"PATH": os.environ["PATH"], "HOME": str(home)}
     with open(folder / "recorder.lock", "w") as lock:
-        subprocess.run(["flock", "--nonblock", str(lock.fileno())], pass_fds=[lock.fileno()], check=True)
-        env = {"PATH": os.environ["PATH"], "HOME": str(home)}
-        ended = run(["cat"], home, "-v", input=b"hello", env=env)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Client(["cat"], home, env=env) as client:
+            wait_until(lambda: captured(folder).segments, "the journal")
+            (segment,) = journal_folder(folder).glob("*.0")
+            client.ask(b"hello\n")
 
-    assert ended.stdout == b"hello"
-    assert (folder / "journal").is_dir()
-    for ram_folder in ram_folders(folder):
-        if ram_folder.exists():
-            assert Captured(ram_folder).stream(CLIENT_TO_SERVER) == b"hello"
-            for path in ram_folder.iterdir():
-                path.unlink()
-            ram_folder.rmdir()
+    assert Captured(segment.parent).stream(CLIENT_TO_SERVER) == b"hello\n"
+    remove(segment.parent)
 
 
 @pytest.mark.parametrize("mode", ["hang", "hang_read"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kilometers.core.journal import STDERR
-from relay.wrapped import Client, captured, environment_of, monitor, run, run_directly, wait_until
+from relay.wrapped import Client, captured, environment_of, monitor, run, run_directly, run_recorded, wait_until
 
 SIGNALS = ["grep", "-E", "^(Sig(Blk|Ign|Cgt)|Umask|NoNewPrivs|Seccomp|CapEff)", "/proc/self/status"]
 WITNESSES = {
@@ -153,12 +153,13 @@ def test_broken_pipe_kills_the_server_as_it_should(home: Path) -> None:
     assert (ended.stdout, ended.stderr) == (b"y\n", b"")
 
 
-def test_stderr_is_passed_on_and_captured(home: Path) -> None:
+def test_stderr_is_passed_on_and_captured(home: Path, tmp_path: Path) -> None:
     data = bytes(range(256)) * 400
-    ended = run(["sh", "-c", "cat >&2"], home, input=data)
+    with open(tmp_path / "stderr", "wb") as stderr:
+        stdout = run_recorded(["sh", "-c", "cat >&2"], home, data=data, stderr=stderr)
 
-    assert ended.stderr == data
-    assert ended.stdout == b""
+    assert stdout == b""
+    assert (tmp_path / "stderr").read_bytes() == data
     assert captured(home).stream(STDERR) == data
 
 
@@ -213,10 +214,12 @@ def test_terminal_on_stderr_is_the_servers_too(home: Path) -> None:
 
 
 def test_verbose_speaks_on_stderr_only(home: Path) -> None:
-    ended = run(["echo", "hello"], home, "-v")
+    with Client(["cat"], home, "-v", stderr=subprocess.PIPE) as client:
+        said = client.km.stderr.readline()
+        client.end_input()
 
-    assert ended.stdout == b"hello\n"
-    assert ended.stderr.startswith(b"km: recording session ")
+        assert said.startswith(b"km: recording session ")
+        assert client.rest() == b""
 
 
 def test_working_folder_that_was_removed_does_no_harm(home: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ found, wherever in the process tree they are.
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,6 +114,16 @@ def run(command: list[str], home: Path, *options: str, **popen: object) -> subpr
     return run_directly(monitor(command, *options), home, **popen)
 
 
+def run_recorded(command: list[str], home: Path, *options: str, data: bytes = b"", **popen: object) -> bytes:
+    """Run *command*, which must read its stdin to the end, once its journal is ready for *data*; return its stdout.
+
+    However busy the machine is, nothing is missing from the journal.
+    """
+    with Client(command, home, *options, **popen) as client:
+        wait_until(lambda: (home / "journal").is_dir() and os.listdir(home / "journal"), "the session's marker")
+        return client.km.communicate(data, PATIENCE_S)[0]
+
+
 def run_directly(command: list[str], home: Path, **popen: object) -> subprocess.CompletedProcess:
     """Run *command* itself, as a client without km does."""
     popen = {"env": environment_of(home), "capture_output": True, "timeout": PATIENCE_S, **popen}
@@ -179,6 +190,14 @@ def ram_folders(home: Path) -> list[Path]:
 def journal_folder(home: Path) -> Path:
     """Return where the journal is, when nothing was configured."""
     return next((folder for folder in ram_folders(home) if folder.is_dir()), home / "journal")
+
+
+def remove(path: Path) -> None:
+    """Remove a folder, or the symlink that stands in its place."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class Captured:
