@@ -12,7 +12,7 @@ import time
 from kilometers import __version__, locks, paths
 from kilometers.child import Server
 from kilometers.commands.monitor import MonitorOptions
-from kilometers.core import journal as format
+from kilometers.core import journal as layout
 from kilometers.core import settings
 from kilometers.core.server_name import server_name
 from kilometers.core.session_id import make_session_id
@@ -37,13 +37,19 @@ class Capture:
         self.name = options.name or server_name(options.command)
         self.election: Election | None = None
         self.files: SegmentFiles | None = None
+        self.capture: settings.Resolved | None = None
+        self.journal_dir = ""
         self._config_read = threading.Event()
         self._ready = threading.Event()
         self._is_config_late = False
 
     def begin(self) -> None:
         """Prepare; returns when it is done, or when the file system does not answer."""
-        threading.Thread(target=self._prepare, name="capture", daemon=True).start()
+        try:
+            threading.Thread(target=self._prepare, name="capture", daemon=True).start()
+        except RuntimeError as error:  # no thread is to be had
+            self._say(f"nothing is recorded: {error}")
+            return
         self._is_config_late = not is_set_within(self._config_read, CONFIG_WAITS)
         if not self._is_config_late:
             is_set_within(self._ready, JOURNAL_WAITS)
@@ -70,16 +76,15 @@ class Capture:
 
     def _open_journal(self) -> None:
         home = paths.find_home()
-        config, problem = self._read_config(home)
-        capture = self._resolve_capture(config, problem)
+        if self.capture is None:
+            self._read_settings(home)
+        capture = self.capture
         self._config_read.set()
-        if capture.value == "off":
+        if capture is None or capture.value == "off":
             self._say("capture is off: nothing is recorded")
             return
         paths.make_home(home)
-        journal_dir = str(config.get(settings.JOURNAL_DIR, "") if isinstance(config, dict) else "")
-        journal_dir = os.environ.get(settings.variable(settings.JOURNAL_DIR), "") or journal_dir
-        folder = self._choose_folder(home, journal_dir)
+        folder = self._choose_folder(home)
         start = self._start_fields(home, capture)
         files = SegmentFiles(
             folder,
@@ -103,8 +108,15 @@ class Capture:
             self.election.start()
 
     def _begin_again(self) -> None:
-        """The journal's folder is gone: make a new one, in the next place, without making a pump wait."""
+        """Make a new journal in the next place: the folder is gone.  No pump waits for it."""
         threading.Thread(target=self._prepare, name="capture", daemon=True).start()
+
+    def _read_settings(self, home: paths.Home) -> None:
+        """Read them once: what a session began with holds to its end."""
+        config, problem = self._read_config(home)
+        self.capture = self._resolve_capture(config, problem)
+        journal_dir = settings.resolve(settings.JOURNAL_DIR, environment=dict(os.environ), config=config).value
+        self.journal_dir = os.path.abspath(os.path.expanduser(journal_dir)) if journal_dir else ""
 
     def _read_config(self, home: paths.Home) -> tuple[dict[str, object], str]:
         """Return config.toml's content, and what is wrong with it ("" = nothing)."""
@@ -139,9 +151,9 @@ class Capture:
         self._say(f"{problem or 'config.toml came too late'}; payloads are not kept")
         return settings.Resolved(settings.CAPTURE_WHEN_UNREADABLE, "config.toml could not be read")
 
-    def _choose_folder(self, home: paths.Home, journal_dir: str) -> str:
+    def _choose_folder(self, home: paths.Home) -> str:
         """Return the first folder that is ours; one that is not ours is never used.  Raises OSError."""
-        folders = home.journal_folders(journal_dir)
+        folders = home.journal_folders(self.journal_dir)
         if shares_home_with_another_machine(home):
             folders = [home.journal_folder]
         for folder in folders:
@@ -171,7 +183,7 @@ class Capture:
             ("capture", capture.value),
             ("capture_source", capture.source),
         ]
-        return format.pack_fields(fields)
+        return layout.pack_fields(fields)
 
     def _say(self, text: str) -> None:
         if self.options.verbose:

@@ -63,9 +63,13 @@ class Server:
                 self.exit_status = code
             return self.exit_status
 
-        def send_signal(self, number: int) -> None:
+        def send_signal(self, _number: int) -> None:
             """End the server: Windows has no other signal that a console-less process can get."""
             self.process.terminate()
+
+        def wait(self) -> None:
+            """Wait for its end."""
+            self.process.wait()
 
     else:
 
@@ -112,7 +116,8 @@ if sys.platform == "win32":
             )
         except OSError as error:
             raise cannot_start(command[0], error, os.environ.get("PATH", "")) from error
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         server = Server(
             process.pid,
             process.stdin.fileno(),

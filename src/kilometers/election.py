@@ -39,11 +39,11 @@ class LockFile:
 
         self.version = first("version")
         self.command = fields.get("command", [])
-        self.failures = int(first("failures")) if first("failures").isdigit() else 0
-        self.started_ns = int(first("started_ns")) if first("started_ns").isdigit() else 0
+        self.failures = number(first("failures"))
+        self.started_ns = number(first("started_ns"))
         self.boot_id = first("boot_id")
         self.journal = first("journal")
-        self.pid = int(first("pid")) if first("pid").isdigit() else 0
+        self.pid = number(first("pid"))
 
     def pack(self) -> bytes:
         """Return the file's bytes."""
@@ -58,6 +58,11 @@ class LockFile:
                 ("pid", str(self.pid)),
             ]
         )
+
+
+def number(text: str) -> int:
+    """Return a number as the lock file has it; 0 for anything else."""
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def open_lock(home: Home) -> int:
@@ -138,16 +143,17 @@ class Election:
                     self.settled.set()
                     locks.wait_for_lock(fd)
                     self.settled.clear()
-                self._start_recorder(fd)
+                pid = self._start_recorder(fd)
                 self.settled.set()
+                reap(pid)
         except OSError as error:
             self.problem = f"no recorder could be started: {error}"
             self.settled.set()
 
-    def _start_recorder(self, fd: int) -> None:
+    def _start_recorder(self, fd: int) -> int:
         content = read_lock(fd)
         self._leaving.wait(restart_delay_s(content.failures) - seconds_since(content.started_ns))
-        start_recorder(fd)
+        return start_recorder(fd)
 
 
 def seconds_since(wall_ns: int) -> float:
@@ -155,8 +161,10 @@ def seconds_since(wall_ns: int) -> float:
     return max(0.0, (time.time_ns() - wall_ns) / 1e9)
 
 
-def start_recorder(fd: int) -> None:
+def start_recorder(fd: int) -> int:
     """Start the newest km's recorder with the locked *fd* inherited, and close our copy.  Raises OSError.
+
+    Returns the pid of the process that starts it, which ends at once and has to be reaped.
 
     Detached: in a session of its own, with none of our standard descriptors; it leaves our process tree by itself.
     """
@@ -167,7 +175,7 @@ def start_recorder(fd: int) -> None:
         content.started_ns = time.time_ns()
         write_lock(fd, content)
         environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
-        _spawn([*content.command, "recorder"], environment, fd)
+        return _spawn([*content.command, "recorder"], environment, fd)
     finally:
         os.close(fd)
 
@@ -175,9 +183,12 @@ def start_recorder(fd: int) -> None:
 if sys.platform == "win32":
     import subprocess
 
-    def _spawn(command: list[str], environment: dict[str, str], fd: int) -> None:
+    def reap(pid: int) -> None:
+        """Nothing is left of a process that ended."""
+
+    def _spawn(command: list[str], environment: dict[str, str], fd: int) -> int:
         locks.unlock(fd)
-        subprocess.Popen(
+        recorder = subprocess.Popen(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -185,16 +196,24 @@ if sys.platform == "win32":
             stderr=subprocess.DEVNULL,
             creationflags=subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP,
         )
+        return recorder.pid
 
 else:
     import fcntl
     import signal
 
-    def _spawn(command: list[str], environment: dict[str, str], fd: int) -> None:
+    def reap(pid: int) -> None:
+        """Wait for the process that starts a recorder: it ends as soon as it has forked."""
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            pass
+
+    def _spawn(command: list[str], environment: dict[str, str], fd: int) -> int:
         # Out of the way of the descriptors that the actions below write to; dup2 onto itself would keep close-on-exec.
         copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 16)
         try:
-            os.posix_spawn(
+            return os.posix_spawn(
                 command[0],
                 command,
                 environment,

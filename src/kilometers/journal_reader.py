@@ -212,6 +212,8 @@ class JournalReader:
             rest = view[at:]
             if not len(rest):
                 return False
+            if not is_final and journal.is_unfinished(rest):
+                return False  # still being written: what looks like a record in it is somebody's payload
             behind = journal.find_record(memoryview(bytes(rest)), 0)
             if behind is not None:
                 self._position += behind

@@ -9,13 +9,15 @@ Invariant: `offsets` advances by every byte that was read, whether or not it cou
 
 import errno
 import os
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 
 from kilometers import locks
-from kilometers.core import journal as format
+from kilometers.core import journal as layout
+from kilometers.positioned import write_at
 
 SEGMENT_BYTES = 1 << 20
 SEGMENT_AGE_NS = 2_000_000_000
@@ -27,7 +29,7 @@ CLOSE_TIMEOUT_S = 0.1
 
 
 class JournalFull(Exception):
-    """This session's or all sessions' share of the journal's place is used up."""
+    """The share of this session or of all sessions in the journal's place is used up."""
 
 
 class JournalGone(Exception):
@@ -51,6 +53,7 @@ class SegmentFiles:
         self.size = 0
         self.begun_size = 0
         self.older: dict[int, int] = {}
+        self.older_bytes = 0
         self.first_append_ns = 0
         self.checked_ns = 0
         self.retry_ns = 0
@@ -73,26 +76,26 @@ class SegmentFiles:
         Raises OSError, JournalFull or JournalGone; the journal is then as before, and the loss is in the slot.
         """
         try:
-            self._make_room(format.HEADER_SIZE + length if kind in format.STREAMS else 0, monotonic_ns, wall_ns)
-            format.pack_header_into(
+            self._make_room(layout.HEADER_SIZE + length if kind in layout.STREAMS else 0, monotonic_ns, wall_ns)
+            layout.pack_header_into(
                 buffer,
                 kind,
                 length,
                 stream_offset=offset,
                 monotonic_ns=monotonic_ns,
                 wall_ns=wall_ns,
-                gap_reason=self.gap_reasons[kind] if kind in format.STREAMS else 0,
+                gap_reason=self.gap_reasons[kind] if kind in layout.STREAMS else 0,
                 crc=crc,
             )
             with memoryview(buffer) as view:
-                self._append(view[: format.HEADER_SIZE + length])
+                self._append(view[: layout.HEADER_SIZE + length])
         except (OSError, JournalFull) as error:
             self._note_loss(kind, error, monotonic_ns, wall_ns)
             raise
         finally:
-            if kind in format.STREAMS:
+            if kind in layout.STREAMS:
                 self.stored_through[kind] = offset + length
-        if kind in format.STREAMS:
+        if kind in layout.STREAMS:
             self.gap_reasons[kind] = 0
 
     def close(self) -> None:
@@ -113,14 +116,11 @@ class SegmentFiles:
 
     def _append(self, record: memoryview) -> None:
         try:
-            written = os.pwrite(self.fd, record, self.size)
+            write_whole(self.fd, record, self.size)
         except OSError:
             self._truncate()
             raise
-        if written < len(record):
-            self._truncate()
-            raise OSError(errno.ENOSPC, "short write to the journal")
-        self.size += written
+        self.size += len(record)
 
     def _truncate(self) -> None:
         try:
@@ -130,17 +130,21 @@ class SegmentFiles:
 
     def _note_loss(self, kind: int, error: OSError | JournalFull, monotonic_ns: int, wall_ns: int) -> None:
         reason = (
-            format.JOURNAL_FULL
+            layout.JOURNAL_FULL
             if isinstance(error, JournalFull) or error.errno == errno.ENOSPC
-            else format.JOURNAL_ERROR
+            else layout.JOURNAL_ERROR
         )
-        if kind in format.STREAMS:
+        if kind in layout.STREAMS:
             self.gap_reasons[kind] = reason
+        self.write_slot(reason, monotonic_ns, wall_ns)
+
+    def write_slot(self, reason: int, monotonic_ns: int, wall_ns: int) -> None:
+        """Say in the segment's first page how much had been read, so that even a kill leaves an exact gap."""
         if self.fd < 0:
             return
-        totals = format.Totals((self.captured[1], self.captured[2], self.captured[3]), monotonic_ns, wall_ns, reason)
+        totals = layout.Totals((self.captured[1], self.captured[2], self.captured[3]), monotonic_ns, wall_ns, reason)
         try:
-            os.pwrite(self.fd, format.pack_slot(totals), format.SLOT_AT)
+            write_at(self.fd, layout.pack_slot(totals), layout.SLOT_AT)
         except OSError:
             pass  # the next record's offset says the same, unless we are killed before it
 
@@ -157,7 +161,7 @@ class SegmentFiles:
                 raise JournalGone
         if self.size > SEGMENT_BYTES or monotonic_ns - self.first_append_ns > SEGMENT_AGE_NS:
             self._rotate(monotonic_ns, wall_ns)
-        if size and (self.is_full or sum(self.older.values()) + self.size + size > SESSION_CAP_BYTES):
+        if size and (self.is_full or self.older_bytes + self.size + size > SESSION_CAP_BYTES):
             self._look_for_space(size, monotonic_ns)
 
     def _rotate(self, monotonic_ns: int, wall_ns: int) -> None:
@@ -172,20 +176,21 @@ class SegmentFiles:
         except OSError:
             self.retry_ns = monotonic_ns + RETRY_NS
             return
-        fields = format.pack_fields(format.pack_totals(self.stored_through))
-        record = format.pack_record(
-            format.END_OF_SEGMENT, fields, stream_offset=0, monotonic_ns=monotonic_ns, wall_ns=wall_ns
+        fields = layout.pack_fields(layout.pack_totals(self.stored_through))
+        record = layout.pack_record(
+            layout.END_OF_SEGMENT, fields, stream_offset=0, monotonic_ns=monotonic_ns, wall_ns=wall_ns
         )
         try:
-            os.pwrite(old_fd, record, old_size)
+            write_at(old_fd, record, old_size)
         except OSError:
             pass  # the reader goes on to the next segment as soon as that holds a record
         os.close(old_fd)
         self.older[self.number - 1] = old_size + len(record)
+        self.older_bytes = sum(self.older.values())
         self.is_full = not self._has_share()
 
     def _open_segment(self, monotonic_ns: int, wall_ns: int) -> None:
-        """Make the next segment, with `start` in the first one in this folder.  Raises OSError."""
+        """Make the next segment, beginning with `start`.  Raises OSError."""
         if self.fd < 0 and monotonic_ns < self.retry_ns:
             raise OSError(errno.ENOSPC, "no segment could be made")
         self.retry_ns = monotonic_ns + RETRY_NS
@@ -193,13 +198,12 @@ class SegmentFiles:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         session = bytes.fromhex(self.session_id.replace("-", ""))
         through = self.stored_through
-        content = bytearray(format.pack_page(session, self.number + 1, (through[1], through[2], through[3])))
-        content += format.pack_record(
-            format.START, self.start, stream_offset=0, monotonic_ns=monotonic_ns, wall_ns=wall_ns
+        content = bytearray(layout.pack_page(session, self.number + 1, (through[1], through[2], through[3])))
+        content += layout.pack_record(
+            layout.START, self.start, stream_offset=0, monotonic_ns=monotonic_ns, wall_ns=wall_ns
         )
         try:
-            if os.pwrite(fd, content, 0) < len(content):
-                raise OSError(errno.ENOSPC, "short write to the journal")
+            write_whole(fd, content, 0)
         except OSError:
             os.close(fd)
             os.unlink(path)
@@ -216,14 +220,15 @@ class SegmentFiles:
         for number in list(self.older):
             if not os.path.exists(os.path.join(self.folder, f"{self.session_id}.{number}")):
                 del self.older[number]
+        self.older_bytes = sum(self.older.values())
         self.is_full = not self._has_share()
-        if self.is_full or sum(self.older.values()) + self.size + size > SESSION_CAP_BYTES:
+        if self.is_full or self.older_bytes + self.size + size > SESSION_CAP_BYTES:
             raise JournalFull
         self.retry_ns = 0
 
     def _has_share(self) -> bool:
         """Whether all sessions together use less than a quarter of what was free without them."""
-        if not hasattr(os, "statvfs"):
+        if sys.platform == "win32":  # no memory folders there, and the cap of each session holds
             return True
         used = 0
         with os.scandir(self.folder) as entries:
@@ -234,6 +239,12 @@ class SegmentFiles:
                     continue  # recorded and unlinked meanwhile
         found = os.statvfs(self.folder)
         return used < (used + found.f_bavail * found.f_frsize) / 4
+
+
+def write_whole(fd: int, data: bytearray | memoryview, position: int) -> None:
+    """Write with one call.  Raises OSError, also where only a part could be written."""
+    if write_at(fd, data, position) < len(data):
+        raise OSError(errno.ENOSPC, "short write to the journal")
 
 
 class Journal:
@@ -249,16 +260,19 @@ class Journal:
         self._queue: deque[tuple[bytearray, int, int, int, int, int, int]] | None = None
         self._drop_reasons = [0, 0, 0, 0]
         self._queued_bytes = 0
+        self._has_dropped = False
         self._queue_changed = threading.Condition(threading.Lock())
 
     def open(self, files: SegmentFiles, *, in_memory: bool) -> None:
-        """Store from now on; what was read before is a gap."""
+        """Store from now on; what was read before is a gap.
+
+        The first segment is made before any pump can be waiting for the lock: its disk may hang.
+        """
+        files.stored_through = list(self.offsets)
+        files.begin(time.monotonic_ns(), time.time_ns())
         with self.lock:
             if any(self.offsets):
-                files.gap_reasons = [format.JOURNAL_LATE] * 4
-                files.stored_through = list(self.offsets)
-            if in_memory:
-                files.begin(time.monotonic_ns(), time.time_ns())
+                files.gap_reasons = [layout.JOURNAL_LATE] * 4
             if not in_memory and self._queue is None:
                 self._queue = deque()
                 threading.Thread(target=self._write_queue, name="journal writer", daemon=True).start()
@@ -281,7 +295,7 @@ class Journal:
             if self._queue is None:
                 self._store(buffer, kind, length, offset, monotonic_ns, wall_ns, crc)
             else:
-                self._enqueue(buffer[: format.HEADER_SIZE + length], kind, offset, monotonic_ns, wall_ns, crc)
+                self._enqueue(buffer[: layout.HEADER_SIZE + length], kind, offset, monotonic_ns, wall_ns, crc)
         except Exception:  # noqa: BLE001  # the one place: relaying never fails because recording did
             self.failures += 1
         finally:
@@ -294,13 +308,13 @@ class Journal:
         try:
             if self.files is None:
                 return
-            data = format.pack_fields([*fields, *format.pack_totals(self.offsets)])
-            buffer = bytearray(format.HEADER_SIZE) + data
-            crc = format.payload_crc(memoryview(data))
+            data = layout.pack_fields([*fields, *layout.pack_totals(self.offsets)])
+            buffer = bytearray(layout.HEADER_SIZE) + data
+            crc = layout.payload_crc(memoryview(data))
             if self._queue is None:
-                self._store(buffer, format.END, len(data), 0, monotonic_ns, wall_ns, crc)
+                self._store(buffer, layout.END, len(data), 0, monotonic_ns, wall_ns, crc)
             else:
-                self._enqueue(buffer, format.END, 0, monotonic_ns, wall_ns, crc)
+                self._enqueue(buffer, layout.END, 0, monotonic_ns, wall_ns, crc)
                 self._wait_for_writer()
             self.files.close()
         except Exception:  # noqa: BLE001  # as in append
@@ -323,12 +337,13 @@ class Journal:
     def _enqueue(self, record: bytearray, kind: int, offset: int, monotonic_ns: int, wall_ns: int, crc: int) -> None:
         assert self._queue is not None
         with self._queue_changed:
-            if self._queued_bytes + len(record) > QUEUE_CAP_BYTES and kind in format.STREAMS:
-                self._drop_reasons[kind] = format.JOURNAL_SLOW
+            if self._queued_bytes + len(record) > QUEUE_CAP_BYTES and kind in layout.STREAMS:
+                self._drop_reasons[kind] = layout.JOURNAL_SLOW
+                self._has_dropped = True
                 self.failures += 1
                 return
             gap_reason = 0
-            if kind in format.STREAMS:
+            if kind in layout.STREAMS:
                 gap_reason, self._drop_reasons[kind] = self._drop_reasons[kind], 0
             self._queue.append((record, kind, offset, monotonic_ns, wall_ns, crc, gap_reason))
             self._queued_bytes += len(record)
@@ -345,7 +360,10 @@ class Journal:
                 try:
                     if gap_reason:
                         self.files.gap_reasons[kind] = gap_reason
-                    self._store(record, kind, len(record) - format.HEADER_SIZE, offset, monotonic_ns, wall_ns, crc)
+                    self._store(record, kind, len(record) - layout.HEADER_SIZE, offset, monotonic_ns, wall_ns, crc)
+                    if self._has_dropped:
+                        self._has_dropped = False
+                        self.files.write_slot(layout.JOURNAL_SLOW, monotonic_ns, wall_ns)
                 except Exception:  # noqa: BLE001  # as in append, on the writer's thread
                     self.failures += 1
             with self._queue_changed:

@@ -1,7 +1,8 @@
 """Where km keeps things.
 
 `KILOMETERS_HOME` puts everything below one folder; otherwise the OS conventions decide.  XDG_DATA_HOME and
-XDG_CONFIG_HOME are not asked: clients start servers without them, and the relay and the commands must meet in one place.
+XDG_CONFIG_HOME are not asked: clients start servers without them, and the relay and the commands must meet in one
+place.
 
 The journal's place on Linux is a RAM folder, `kilometers-<hash of the home folder's device and inode>` below
 /run/user/<uid> or /dev/shm; elsewhere, and where none of those can be used, `journal` in the home.
@@ -44,7 +45,7 @@ class Home:
         if file_system_magic(self.folder) not in NETWORK_MAGICS:
             return self.folder
         name = f"kilometers-{user_id()}-{folder_hash(self.folder)}"
-        local = os.path.join("/var/tmp", name)
+        local = os.path.join("/var/tmp", name)  # noqa: S108  # used only if it is ours, 0700 and no symlink
         return local if make_private_folder(local) else self.folder
 
     @property
@@ -67,7 +68,7 @@ class Home:
         if sys.platform != "linux":
             return []
         name = f"kilometers-{folder_hash(self.folder)}"
-        return [os.path.join(parent, name) for parent in (f"/run/user/{user_id()}", "/dev/shm")]
+        return [os.path.join(parent, name) for parent in (f"/run/user/{user_id()}", "/dev/shm")]  # noqa: S108  # checked as above
 
     def journal_folders(self, journal_dir: str = "") -> list[str]:
         """Return every folder that may hold a journal of this home."""
@@ -160,7 +161,9 @@ def folder_hash(path: str) -> str:
 
 def user_id() -> int:
     """Return the user's number; 0 on Windows, which has none."""
-    return 0 if sys.platform == "win32" else os.getuid()
+    if sys.platform == "win32":
+        return 0
+    return os.getuid()
 
 
 def is_in_memory(path: str) -> bool:

@@ -19,7 +19,9 @@ import time
 from kilometers import child
 from kilometers.capture import Capture
 from kilometers.commands.monitor import MonitorOptions
-from kilometers.core import journal as format
+from kilometers.core import journal as layout
+from kilometers.doorbell import PUMP_ENDED, Doorbell
+from kilometers.errors import EXIT_CANNOT_BEGIN
 from kilometers.journal_writer import Journal
 
 CHUNK_BYTES = child.PIPE_SIZE_BYTES
@@ -28,22 +30,21 @@ KILL_DELAY_S = 1.8  # where the kernel cannot kill the server with us: just befo
 DRAIN_START_S = 0.1
 DRAIN_IDLE_S = 0.25
 DRAIN_MAX_S = 5.0
-PUMP_ENDED = 0x80
 
 
 class Pump:
     """One direction, on one thread: *source_fd* → journal → *sink_fd*, until either ends."""
 
-    def __init__(self, stream: int, source_fd: int, sink_fd: int, journal: Journal, doorbell_fd: int) -> None:
+    def __init__(self, stream: int, source_fd: int, sink_fd: int, journal: Journal, doorbell: Doorbell) -> None:
         self.stream = stream
         self.source_fd = source_fd
         self.sink_fd = sink_fd
         self.journal = journal
-        self.doorbell_fd = doorbell_fd
+        self.doorbell = doorbell
         self.last_active_s = 0.0
         self.is_writing = False
         self.has_ended = False
-        self.buffer = bytearray(format.HEADER_SIZE + CHUNK_BYTES)
+        self.buffer = bytearray(layout.HEADER_SIZE + CHUNK_BYTES)
 
     def start(self) -> None:
         """Run on a thread of its own."""
@@ -56,10 +57,10 @@ class Pump:
             end_of(self.source_fd)
             end_of(self.sink_fd)
             self.has_ended = True
-            os.write(self.doorbell_fd, bytes([PUMP_ENDED]))
+            self.doorbell.ring(PUMP_ENDED)
 
     def _pump(self) -> None:
-        room = memoryview(self.buffer)[format.HEADER_SIZE :]
+        room = memoryview(self.buffer)[layout.HEADER_SIZE :]
         source = io.FileIO(self.source_fd, closefd=False)
         while True:
             length = read_into(source, room)
@@ -72,7 +73,7 @@ class Pump:
                 length,
                 monotonic_ns=monotonic_ns,
                 wall_ns=wall_ns,
-                crc=format.payload_crc(data),
+                crc=layout.payload_crc(data),
             )
             if length == 0:
                 return
@@ -94,7 +95,9 @@ def read_into(source: io.FileIO, room: memoryview) -> int:
             return 0
         if length is not None:
             return length
-        select.select([source], [], [])  # somebody made it non-blocking; the description is shared with the client
+        wait_until_ready(
+            source.fileno(), is_for_reading=True
+        )  # somebody made it non-blocking; the description is shared with the client
 
 
 def write_all(fd: int, data: memoryview) -> bool:
@@ -103,10 +106,20 @@ def write_all(fd: int, data: memoryview) -> bool:
         try:
             data = data[os.write(fd, data) :]
         except BlockingIOError:
-            select.select([], [fd], [])
+            wait_until_ready(fd, is_for_reading=False)
         except OSError:
             return False
     return True
+
+
+def wait_until_ready(fd: int, *, is_for_reading: bool) -> None:
+    """Wait for a non-blocking descriptor; poll where there is one, since select takes only the first 1024."""
+    if sys.platform == "win32":
+        time.sleep(0.01)
+        return
+    poll = select.poll()
+    poll.register(fd, select.POLLIN if is_for_reading else select.POLLOUT)
+    poll.poll()
 
 
 def end_of(fd: int) -> None:
@@ -125,11 +138,11 @@ class Relay:
     def __init__(self, server: child.Server, journal: Journal) -> None:
         self.server = server
         self.journal = journal
-        self.doorbell_fd, ring_fd = make_doorbell()
-        self.inward = Pump(format.CLIENT_TO_SERVER, 0, server.stdin_fd, journal, ring_fd)
-        self.outward = [Pump(format.SERVER_TO_CLIENT, server.stdout_fd, 1, journal, ring_fd)]
+        self.doorbell = Doorbell()
+        self.inward = Pump(layout.CLIENT_TO_SERVER, 0, server.stdin_fd, journal, self.doorbell)
+        self.outward = [Pump(layout.SERVER_TO_CLIENT, server.stdout_fd, 1, journal, self.doorbell)]
         if server.stderr_fd is not None:
-            self.outward.append(Pump(format.STDERR, server.stderr_fd, 2, journal, ring_fd))
+            self.outward.append(Pump(layout.STDERR, server.stderr_fd, 2, journal, self.doorbell))
         self.signal_to_pass: int | None = None
         self.pass_at_s = float("inf")
         self.kill_at_s = float("inf")
@@ -140,6 +153,15 @@ class Relay:
         """Let the bytes flow."""
         for pump in (self.inward, *self.outward):
             pump.start()
+        if sys.platform == "win32":
+            threading.Thread(target=self._ring_at_its_end, name="server", daemon=True).start()
+
+    if sys.platform == "win32":
+
+        def _ring_at_its_end(self) -> None:
+            """Stand in for SIGCHLD."""
+            self.server.wait()
+            self.doorbell.ring(PUMP_ENDED)
 
     def wait(self) -> int:
         """Return the server's exit status, once it has ended and what it wrote has been passed on."""
@@ -151,7 +173,7 @@ class Relay:
                     assert self.server.exit_status is not None
                     return self.server.exit_status
             self.pass_signals_on(now_s)
-            for number in wait_for_ring(self.doorbell_fd, self.next_deadline_s() - now_s):
+            for number in self.doorbell.wait(self.next_deadline_s() - now_s):
                 self.take_signal(number)
 
     def take_signal(self, number: int) -> None:
@@ -176,10 +198,12 @@ class Relay:
     def is_drained(self, now_s: float) -> bool:
         """Whether everything the dead server wrote has been passed on, or what still holds its pipes is not it."""
         open_pumps = [pump for pump in self.outward if not pump.has_ended]
-        if not open_pumps or (self.is_told_to_leave and any(pump.is_writing for pump in open_pumps)):
+        if not open_pumps:
             return True
         if any(pump.is_writing for pump in open_pumps):
-            return False  # a slow client loses nothing: it would find the rest in the server's own pipe too
+            # A slow client loses nothing: it would find the rest in the server's own pipe too.  One that has told us to
+            # leave may never read again.
+            return self.is_told_to_leave and now_s >= self.ended_at_s + DRAIN_IDLE_S
         return now_s >= self.drained_at_s(open_pumps)
 
     def drained_at_s(self, open_pumps: list[Pump]) -> float:
@@ -200,28 +224,18 @@ class Relay:
         return deadline_s
 
 
-def make_doorbell() -> tuple[int, int]:
-    """Return the ends of the pipe that wakes the main thread; signal handlers write to it too."""
-    read_fd, ring_fd = os.pipe()
-    os.set_blocking(ring_fd, False)
+def install_handlers(doorbell: Doorbell) -> None:
+    """Functions, not SIG_IGN, which would survive an exec; what has to be done is the doorbell's."""
+
+    def take(number: int, _frame: object) -> None:
+        if sys.platform == "win32":
+            doorbell.ring(number)
+
     if sys.platform != "win32":
-        signal.set_wakeup_fd(ring_fd, warn_on_full_buffer=False)
-    return read_fd, ring_fd
-
-
-def wait_for_ring(fd: int, timeout_s: float) -> bytes:
-    """Return the signals that came in meanwhile, empty for anything else that is worth a look."""
-    timeout = None if timeout_s == float("inf") else max(0.0, timeout_s)
-    if select.select([fd], [], [], timeout)[0]:
-        return bytes(byte for byte in os.read(fd, 4096) if byte < PUMP_ENDED)
-    return b""
-
-
-def install_handlers() -> None:
-    """Functions, not SIG_IGN, which would survive an exec.  The wake-up descriptor does the work."""
-    names = ("SIGTERM", "SIGHUP", "SIGINT", "SIGCHLD")
+        doorbell.hear_signals()
+    names = ("SIGTERM", "SIGHUP", "SIGINT", "SIGCHLD", "SIGBREAK")
     for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
-        signal.signal(number, lambda _number, _frame: None)
+        signal.signal(number, take)
 
 
 def run(options: MonitorOptions, server: child.Server) -> int:
@@ -230,8 +244,13 @@ def run(options: MonitorOptions, server: child.Server) -> int:
     relay = Relay(server, journal)
     capture = Capture(options, server, journal)
     capture.begin()
-    relay.start()
-    install_handlers()
+    try:
+        relay.start()
+    except RuntimeError as error:  # no thread is to be had: nothing has been forwarded yet
+        server.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+        os.write(2, f"km: cannot begin: {error}.\n".encode())
+        os._exit(EXIT_CANNOT_BEGIN)
+    install_handlers(relay.doorbell)
     if sys.platform != "win32":
         child.unblock_signals()
     status = relay.wait()

@@ -1,4 +1,4 @@
-"""The store on a disk that is full, broken or hung: nothing that was captured is lost, and nobody waits but the recorder."""
+"""The store on a disk that is full, broken or hung: nothing captured is lost, and only the recorder waits."""
 
 import os
 import subprocess

@@ -23,7 +23,7 @@ from recorder.sessions import Sessions, wait_until
 
 def test_newest_km_seen_is_the_one_that_records(sessions: Sessions, tmp_path: Path) -> None:
     newer = tmp_path / "newer-km"
-    newer.write_text(f"#!/bin/sh\necho \"$@\" > {tmp_path}/started\nexec {sys.executable} -E -P -m kilometers \"$@\"\n")
+    newer.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/started\nexec {sys.executable} -E -P -m kilometers "$@"\n')
     newer.chmod(0o755)
     content = election.LockFile({"version": ["99.0.0"], "command": [str(newer)]})
     Path(sessions.home.recorder_lock).write_bytes(content.pack())
@@ -107,7 +107,9 @@ def add_session(store: Store, *, ended_us: int, size_bytes: int = 0) -> int:
     with store.transaction():
         number = store.add_session(state, journal_id=session_id, continues=None, install_id="")
         store.save_session(number, state, summarize(state, is_ended=True))
-        call = Call(seq=0, direction="client_to_server", key="n:1", method="m", monotonic_ns=1, request_id="1", call_seq=0)
+        call = Call(
+            seq=0, direction="client_to_server", key="n:1", method="m", monotonic_ns=1, request_id="1", call_seq=0
+        )
         store.save_calls(number, {0: call})
         if size_bytes:
             store.connection.execute(

@@ -11,6 +11,7 @@ import pytest
 
 from kilometers.core.journal import SERVER_TO_CLIENT
 from kilometers.core.session_id import make_session_id
+from kilometers.doorbell import Doorbell
 from kilometers.journal_writer import Journal, SegmentFiles
 from kilometers.relay import Pump
 
@@ -28,9 +29,9 @@ class Pumped:
         self.oldest_segment = 0
         source_fd, self.write_fd = os.pipe()
         self.read_fd, sink_fd = os.pipe()
-        self.doorbell_fd, ring_fd = os.pipe()
+        self.doorbell = Doorbell()
         self.room = memoryview(bytearray(len(CHUNK)))
-        Pump(SERVER_TO_CLIENT, source_fd, sink_fd, self.journal, ring_fd).start()
+        Pump(SERVER_TO_CLIENT, source_fd, sink_fd, self.journal, self.doorbell).start()
 
     def pass_chunks(self, count: int) -> None:
         """Pass many through, one at a time, unlinking segments behind them as a recorder does."""
@@ -46,7 +47,8 @@ class Pumped:
     def end(self) -> None:
         """Let the pump end."""
         os.close(self.write_fd)
-        os.read(self.doorbell_fd, 1)
+        self.doorbell.wait(float("inf"))
+        self.doorbell.close()
 
 
 @pytest.fixture

@@ -119,6 +119,14 @@ def test_answer_is_for_the_duplicate_that_was_not_cancelled() -> None:
     assert answers(pairing, "n:1", "n:1") == [1, 0]
 
 
+def test_cancelled_duplicates_are_answered_first_in_first_out() -> None:
+    pairing = opened(call(0), call(1))
+    pairing.cancel(CLIENT_TO_SERVER, "n:1", BOOTED_NS)
+    pairing.cancel(CLIENT_TO_SERVER, "n:1", BOOTED_NS)
+
+    assert answers(pairing, "n:1", "n:1") == [0, 1]
+
+
 @pytest.mark.parametrize("direction", [CLIENT_TO_SERVER, SERVER_TO_CLIENT])
 def test_listen_is_ended_by_either_side(direction: str) -> None:
     pairing = opened(call(0, "s:l", method=LISTEN))
@@ -185,6 +193,18 @@ def test_cancelled_call_expires_ten_minutes_after_its_cancellation() -> None:
 
     assert (kept, answers(pairing, "n:1", "n:2")) == (2, [None, 1])
     assert pairing.unanswered == 0
+
+
+def test_recorder_that_takes_over_between_two_sweeps_forgets_nothing_more() -> None:
+    pairing = opened(call(0))
+    pairing.cancel(CLIENT_TO_SERVER, "n:1", BOOTED_NS)
+    pairing.open(call(1, "n:2", after_ns=MAX_CANCELLED_NS))
+    taken_over = Pairing([each for each in pairing.take_changes().values() if each is not None])
+
+    for one in (pairing, taken_over):
+        one.open(call(2, "n:3", after_ns=MAX_CANCELLED_NS + 1_000_000_000))
+
+    assert len(pairing) == len(taken_over) == 3
 
 
 def test_listen_never_expires_while_it_is_open() -> None:

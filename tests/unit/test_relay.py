@@ -13,17 +13,16 @@ import pytest
 
 from kilometers import child
 from kilometers.core import journal
+from kilometers.doorbell import PUMP_ENDED, Doorbell
 from kilometers.journal_writer import Journal
 from kilometers.relay import (
     DRAIN_IDLE_S,
     DRAIN_MAX_S,
     DRAIN_START_S,
-    PUMP_ENDED,
     SIGNAL_DELAY_S,
     Pump,
     Relay,
     read_into,
-    wait_for_ring,
     write_all,
 )
 from relay.wrapped import wait_until
@@ -38,9 +37,9 @@ class Pumped:
     def __init__(self) -> None:
         source_fd, self.write_fd = os.pipe()
         self.read_fd, sink_fd = os.pipe()
-        self.doorbell_fd, ring_fd = os.pipe()
+        self.doorbell = Doorbell()
         self.journal = Journal()
-        self.pump = Pump(journal.SERVER_TO_CLIENT, source_fd, sink_fd, self.journal, ring_fd)
+        self.pump = Pump(journal.SERVER_TO_CLIENT, source_fd, sink_fd, self.journal, self.doorbell)
         self.pump.start()
 
     def end(self) -> None:
@@ -49,7 +48,8 @@ class Pumped:
                 os.close(fd)
             except OSError:
                 pass
-        os.read(self.doorbell_fd, 1)
+        self.doorbell.wait(float("inf"))
+        self.doorbell.close()
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_pump_closes_its_source_once_nobody_reads(pumped: Pumped) -> None:
 
 def test_pump_rings_once_it_has_ended(pumped: Pumped) -> None:
     os.close(pumped.write_fd)
-    rung = os.read(pumped.doorbell_fd, 10)
-    os.write(pumped.pump.doorbell_fd, rung)
+    rung = pumped.doorbell.wait(10.0)
+    pumped.doorbell.ring(PUMP_ENDED)
 
     assert rung == bytes([PUMP_ENDED])
 
@@ -161,15 +161,14 @@ def test_writing_to_nobody_is_no_error() -> None:
 @pytest.fixture
 def relay() -> Iterator[Relay]:
     """A relay whose server has ended; its pumps do not run, the clock is the test's."""
-    wakeup_fd = signal.set_wakeup_fd(-1)
     pipes = [os.pipe() for _ in range(3)]
     server = child.Server(-1, pipes[0][1], pipes[1][0], pipes[2][0])
     server.exit_status = 0
     relay = Relay(server, Journal())
     relay.ended_at_s = 100.0
     yield relay
-    os.close(signal.set_wakeup_fd(wakeup_fd))
-    for fd in (relay.doorbell_fd, *(fd for pipe in pipes for fd in pipe)):
+    relay.doorbell.close()
+    for fd in (fd for pipe in pipes for fd in pipe):
         os.close(fd)
 
 
@@ -208,11 +207,12 @@ def test_slow_client_is_waited_for_however_long(relay: Relay) -> None:
     assert not relay.is_drained(100 + 10 * DRAIN_MAX_S)
 
 
-def test_slow_client_that_said_leave_is_not_waited_for(relay: Relay) -> None:
+def test_slow_client_that_said_leave_is_not_waited_for_long(relay: Relay) -> None:
     set_outward(relay, is_writing=True)
     relay.take_signal(signal.SIGTERM)
 
-    assert relay.is_drained(100.0)
+    assert not relay.is_drained(100.0)
+    assert relay.is_drained(100.0 + DRAIN_IDLE_S)
 
 
 def test_client_that_said_leave_still_gets_what_is_in_the_pipe(relay: Relay) -> None:
@@ -240,11 +240,11 @@ def test_other_signals_are_not_passed_on(relay: Relay, name: str) -> None:
     assert relay.signal_to_pass is None
 
 
-def test_ring_tells_signals_from_ended_pumps() -> None:
-    read_fd, write_fd = os.pipe()
-    os.write(write_fd, bytes([PUMP_ENDED, signal.SIGTERM, PUMP_ENDED, signal.SIGCHLD]))
+def test_doorbell_tells_who_rang_and_when_nobody_did() -> None:
+    doorbell = Doorbell()
+    for number in (PUMP_ENDED, signal.SIGTERM, signal.SIGCHLD):
+        doorbell.ring(number)
 
-    assert wait_for_ring(read_fd, float("inf")) == bytes([signal.SIGTERM, signal.SIGCHLD])
-    assert wait_for_ring(read_fd, -1.0) == b""
-    os.close(read_fd)
-    os.close(write_fd)
+    assert doorbell.wait(float("inf")) == bytes([PUMP_ENDED, signal.SIGTERM, signal.SIGCHLD])
+    assert doorbell.wait(-1.0) == b""
+    doorbell.close()

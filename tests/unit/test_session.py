@@ -82,6 +82,13 @@ def test_message_that_only_some_read_is_paired_and_marked(value: bytes) -> None:
     assert (answer.kind, answer.call_seq) == ("response", 0)
 
 
+def test_message_that_grows_when_it_is_made_json_is_truncated() -> None:
+    (event,) = record(client(b'{"jsonrpc":"2.0","id":1,"method":"m","params":["%s"]}\n' % (b"\xff" * 500_000)))
+
+    assert (event.payload_state, event.sha256) == ("truncated", None)
+    assert json.loads(bytes(event.payload or b""))["id"] == 1
+
+
 def test_batch_has_the_size_and_its_elements_have_none() -> None:
     data = b"[" + PING + b',5,[],{"jsonrpc":"2.0","method":"notifications/x"},' + PONG + b"]\n"
 
@@ -197,6 +204,22 @@ def test_time_is_when_the_last_bytes_were_read() -> None:
     assert (answer.at, answer.duration_us) == (at_time(BEGIN_NS + 4 * MILLISECOND_NS), 2000)
 
 
+def test_clock_that_was_read_too_early_makes_no_negative_duration() -> None:
+    request, answer = make_records(client(PING + b"\n"), server(PONG + b"\n"))
+    answer.monotonic_ns = request.monotonic_ns - 5000
+
+    assert events_of(play_all([start(), request, answer]))[1].duration_us == 0
+
+
+def test_end_of_file_that_comes_again_ends_nothing() -> None:
+    end = make_record(journal.CLIENT_TO_SERVER, b"")
+    records = make_records(client(PING[:9]), client(PING[9:] + b"\n"))
+
+    events = events_of(play_all([start(), end, records[0], end, records[1]]))
+
+    assert [event.kind for event in events] == ["request"]
+
+
 def test_unterminated_line_keeps_its_time() -> None:
     request, answer = record(client(PING), client(b""), server(PONG))
 
@@ -217,17 +240,19 @@ def test_call_before_a_gap_has_its_true_duration() -> None:
 def test_gap_tears_what_stands_around_it() -> None:
     records = [
         make_record(journal.CLIENT_TO_SERVER, b'{"jsonrpc', after_ns=1000),
-        make_record(journal.CLIENT_TO_SERVER, b'"ping"}\n' + PING + b"\n", stream_offset=109, after_ns=5000, reason=1),
+        make_record(
+            journal.CLIENT_TO_SERVER, b'"ping"}\n' + PING + b"\nbanner\n", stream_offset=109, after_ns=5000, reason=1
+        ),
     ]
 
-    torn, gap, tail, request = events_of(play_all([start(), *records]))
+    torn, gap, tail, request, banner = events_of(play_all([start(), *records]))
 
     assert (torn.kind, torn.reason, torn.size_bytes) == ("undecodable", "torn", 9)
     assert (gap.kind, gap.direction, gap.at) == ("gap", CLIENT_TO_SERVER, at_time(BEGIN_NS + 1000))
     assert gap.gap is not None
     assert (gap.gap.reason, gap.gap.bytes, gap.gap.until) == ("journal_full", 100, at_time(BEGIN_NS + 5000))
     assert (tail.kind, tail.reason, tail.size_bytes) == ("undecodable", "torn", 8)
-    assert request.kind == "request"
+    assert (request.kind, banner.reason) == ("request", "not_json")
 
 
 def test_whole_messages_around_a_gap_are_messages() -> None:

@@ -159,7 +159,7 @@ class Undecodable(msgspec.Struct, gc=False):
 
 
 class Message(msgspec.Struct, gc=False):
-    """One JSON-RPC message.  *key* identifies its id (see `id_key`); *payload* is the message as valid JSON in UTF-8."""
+    """One JSON-RPC message.  *key* identifies its id (see `id_key`); *payload* is the message as JSON in UTF-8."""
 
     kind: str
     payload: bytes

@@ -1,4 +1,4 @@
-"""Journal segments: the raw capture of one session, as files `<session_id>.<number>`.
+r"""Journal segments: the raw capture of one session, as files `<session_id>.<number>`.
 
     segment := page · record*
     page    := 4096 bytes: magic "KMJ1" · format:u16 · session_id:16s · number:u32 · base offsets:3×u64 · crc32:u32,
@@ -8,7 +8,8 @@
 
 Little-endian; the CRC covers the bytes, then the header before it.  Kinds 1–3 are the streams (client_to_server,
 server_to_client, stderr); a stream record without bytes is that stream's end of file.  Kinds 16–18 are start, end and
-end of segment; their bytes are fields (`name=value` NUL …).  Every segment begins with `start`, so one that is left alone tells its session.
+end of segment; their bytes are fields (`name=value` NUL …).  Every segment begins with
+`start`, so one that is left alone tells its session.
 
 Invariants: stream_offset is the number of bytes of this stream that the relay read before these.  What is missing
 between two records is a gap; it is computed, never written (gap_reason says why, where the relay knew).  A segment's
@@ -49,7 +50,7 @@ MAX_LENGTH = 4 * 1024 * 1024
 
 
 class Record:
-    """One valid record; *data* is a view into the segment's bytes, *position* where the record starts in the segment."""
+    """One valid record; *data* is a view into the segment's bytes, *position* where it starts in the segment."""
 
     __slots__ = ("data", "gap_reason", "kind", "monotonic_ns", "position", "size", "stream_offset", "wall_ns")
 
@@ -153,10 +154,10 @@ def read_page(data: bytes) -> Page | None:
     """Return the page, or None where it is damaged or not yet whole.  A newer format is returned as it is."""
     if len(data) < _PAGE.size + _CRC.size:
         return None
-    magic, format, session_id, number, *base = _PAGE.unpack_from(data)
+    magic, written_format, session_id, number, *base = _PAGE.unpack_from(data)
     if magic != b"KMJ1" or _CRC.unpack_from(data, _PAGE.size)[0] != zlib.crc32(data[: _PAGE.size]):
         return None
-    return Page(format, session_id, number, (base[0], base[1], base[2]))
+    return Page(written_format, session_id, number, (base[0], base[1], base[2]))
 
 
 def read_slot(page: bytes) -> Totals | None:
@@ -193,6 +194,14 @@ def read_claim(view: memoryview) -> tuple[int, int, int] | None:
     if magic != RECORD_MAGIC or version != RECORD_VERSION or kind not in STREAMS or length > MAX_LENGTH:
         return None
     return kind, stream_offset + length, wall_ns
+
+
+def is_unfinished(view: memoryview) -> bool:
+    """Whether *view* begins with the header of a record that reaches beyond its end."""
+    if len(view) < HEADER_SIZE:
+        return True
+    magic, version, _, length, *_ = _HEADER.unpack_from(view, 0)
+    return bool(magic == RECORD_MAGIC and version == RECORD_VERSION and HEADER_SIZE + length > len(view))
 
 
 def find_record(view: memoryview, at: int) -> int | None:

@@ -171,16 +171,16 @@ def _package(package: str) -> str:
 
 
 def _named_by_interpreter(program: str, words: list[str]) -> str:
-    for index, word in enumerate(words):
-        if word == "-m" and index + 1 < len(words):
-            module = words[index + 1]
-            parts = [part for part in module.split(".") if part not in TELLS_NOTHING]
-            return parts[-1] if parts else module
-        if word in {"-c", "-e", "--eval", "-p"} and program != "perl":
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option == "-m" and rest:
+            parts = [part for part in rest[0].split(".") if part not in TELLS_NOTHING]
+            return parts[-1] if parts else rest[0]
+        if option in {"-c", "-e", "--eval", "-p"} and program != "perl":
             return program
-        if not word.startswith("-"):
-            break
-    rest = _without_options(words, INTERPRETER_OPTIONS_WITH_VALUE)
+        if option in INTERPRETER_OPTIONS_WITH_VALUE and rest:
+            rest.pop(0)
     return _script(rest[0]) if rest else program
 
 

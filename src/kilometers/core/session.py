@@ -110,7 +110,7 @@ def new_state(session_id: str) -> SessionState:
     return SessionState(session_id, bytes.fromhex(session_id.replace("-", "")))
 
 
-def never_poison(stream: int, offset: int, size_bytes: int) -> bool:
+def never_poison(_stream: int, _offset: int, _size_bytes: int) -> bool:
     """Take no frame for one that crashes the recorder."""
     return False
 
@@ -260,7 +260,7 @@ class Session:
     def _read(
         self, direction: str, data: bytes, problem: str, wall_ns: int, monotonic_ns: int, size_bytes: int | None
     ) -> None:
-        """Read a frame or an element of a batch.  A torn one that is a whole message is one: no part of one would be."""
+        """Read a frame or an element of a batch.  A torn one that is a whole message is one: no part would be."""
         match read_frame(data):
             case Message() as message:
                 self._message(direction, message, wall_ns, monotonic_ns, size_bytes)
@@ -335,7 +335,7 @@ class Session:
                 event.call_seq,
                 wire,
                 state.tail_hash,
-            )  # fmt: skip
+            )
         )
 
 
