@@ -264,15 +264,15 @@ class Journal:
         self._queue_changed = threading.Condition(threading.Lock())
 
     def open(self, files: SegmentFiles, *, in_memory: bool) -> None:
-        """Store from now on; what was read before is a gap.
-
-        The first segment is made before any pump can be waiting for the lock: its disk may hang.
-        """
-        files.stored_through = list(self.offsets)
-        files.begin(time.monotonic_ns(), time.time_ns())
+        """Store from now on; what was read before is a gap."""
+        if not in_memory:  # its disk may hang, so no pump may wait for the lock meanwhile
+            files.begin(time.monotonic_ns(), time.time_ns())
         with self.lock:
             if any(self.offsets):
                 files.gap_reasons = [layout.JOURNAL_LATE] * 4
+                files.stored_through = list(self.offsets)
+            if in_memory:
+                files.begin(time.monotonic_ns(), time.time_ns())
             if not in_memory and self._queue is None:
                 self._queue = deque()
                 threading.Thread(target=self._write_queue, name="journal writer", daemon=True).start()

@@ -143,8 +143,7 @@ class Sessions:
     def close(self) -> None:
         """End what still runs."""
         for client in self.clients:
-            if client.relay.poll() is None:
-                client.kill()
+            client.kill()
 
     def recorder_pid(self) -> int | None:
         """Return the pid of the recorder that works, if one does."""

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kilometers.core import journal
@@ -172,7 +172,6 @@ def test_no_answer_stands_before_its_request(records: list[journal.Record]) -> N
             assert rows[row.call_seq].kind == "request"
 
 
-@settings(max_examples=200)
 @given(journals(), st.data())
 def test_recorder_that_takes_over_goes_on_with_the_same_rows(
     records: list[journal.Record], data: st.DataObject
