@@ -24,6 +24,7 @@ WAIT_S = 0.005
 CONFIG_WAITS = 10
 JOURNAL_WAITS = 40
 LEAVE_TIMEOUT_S = 0.1
+PLACE_ATTEMPTS = 3
 
 
 class Capture:
@@ -84,16 +85,9 @@ class Capture:
             self._say("capture is off: nothing is recorded")
             return
         paths.make_home(home)
-        folder = self._choose_folder(home)
         start = self._start_fields(home, capture)
-        files = SegmentFiles(
-            folder,
-            self.session_id,
-            start,
-            self.journal.offsets,
-            first_number=self.files.number + 1 if self.files else 0,
-        )
-        self.files = files
+        self.files = files = self._make_files(home, start)
+        folder = files.folder
         self.journal.when_gone = self._begin_again
         self.journal.open(files, in_memory=paths.is_in_memory(folder))
         self._ready.set()
@@ -106,6 +100,18 @@ class Capture:
         if self.election is None:
             self.election = Election(home)
             self.election.start()
+
+    def _make_files(self, home: paths.Home, start: bytes) -> SegmentFiles:
+        """Take the journal's place.  A recorder that leaves removes an empty folder: then once more."""
+        number = self.files.number + 1 if self.files else 0
+        for attempt in range(PLACE_ATTEMPTS):
+            folder = self._choose_folder(home)
+            try:
+                return SegmentFiles(folder, self.session_id, start, self.journal.offsets, first_number=number)
+            except FileNotFoundError:
+                if attempt == PLACE_ATTEMPTS - 1:
+                    raise
+        raise AssertionError
 
     def _begin_again(self) -> None:
         """Make a new journal in the next place: the folder is gone.  No pump waits for it."""

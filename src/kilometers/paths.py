@@ -59,6 +59,11 @@ class Home:
         return os.path.join(self.folder, "recorder.lock")
 
     @property
+    def poison_note(self) -> str:
+        """There while a recorder works: see poison.py."""
+        return os.path.join(self.folder, "recorder.note")
+
+    @property
     def log_file(self) -> str:
         """The recorder's own log."""
         return os.path.join(self.folder, "log", "km.log")

@@ -36,6 +36,10 @@ BALLAST_BYTES = 4 << 20
 UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError)
 
 
+class StoreLost(Exception):
+    """Somebody removed or replaced the store's file while it was open."""
+
+
 class Recorder:
     """Records all sessions of one home."""
 
@@ -43,29 +47,34 @@ class Recorder:
         self.home = home
         self.lock_fd = lock_fd
         self.log = open_log(home.log_file)
-        self.note = PoisonNote(os.path.join(home.folder, "recorder.note"))
+        self.note = PoisonNote(home.poison_note)
         self.watcher = Watcher()
         self.recordings: dict[str, Recording] = {}
         self.extra_folders: set[str] = set()
+        self.moved_aside = ""
         self.changed: set[str] | None = None
         """Names of journal files that changed; None = look at everything."""
-        self.store = self.open_store()
-        self.retention = Retention(self.store, self.home)
         self.committed_s = 0.0
         self.has_caught_up = False
+        self.open_store()
 
     def run(self) -> int:
         """Record until nothing is left to record."""
         self.log.info("recorder started", version=__version__, pid=os.getpid(), home=self.home.folder)
-        self.close_lost_sessions()
         while True:
             try:
                 if not self.step() and not self.sleep():
                     return EXIT_OK
             except (*UNWRITABLE, OSError) as error:
                 self.wait_for_the_disk(error)
-            except (apsw.CorruptError, apsw.NotADBError) as error:
-                self.replace_store(error)
+            except (apsw.CorruptError, apsw.NotADBError):
+                self.forget()
+                self.set_store_aside()
+                self.open_store()
+            except StoreLost:
+                self.log.exception("the store is gone; a new one is begun")
+                self.forget()
+                self.open_store()
 
     def step(self) -> bool:
         """Read, commit, unlink; whether there is more to read."""
@@ -75,6 +84,8 @@ class Recorder:
         reach("read")
         self.note.clear()
         if touched:
+            if not self.store.is_in_place():
+                raise StoreLost
             with self.store.transaction():
                 for recording in touched:
                     recording.save()
@@ -151,6 +162,8 @@ class Recorder:
                 continue
             room_bytes -= recording.read(found[session_id], self.folders())
             touched.append(recording)
+            # To the end of the line: a session that never stops must not keep the others waiting.
+            self.recordings[session_id] = self.recordings.pop(session_id)
         self.changed = set()
         return touched
 
@@ -170,32 +183,33 @@ class Recorder:
         if self.changed is None or any(name.endswith(".lock") for name in self.changed):
             # A lock is let go a moment after its file is closed where the relay was just starting a process.
             time.sleep(LIVENESS_AGAIN_S)
-        if self.changed != set() or self.recordings:
-            return True
-        return not self.leave()
+        if self.changed == set() and not self.recordings:
+            return not self.leave()
+        if self.changed == set():
+            self.changed = None  # nothing for a minute: look at everything once, in case a word was lost
+        return True
 
     def leave(self) -> bool:
         """Let go of the lock, look once more, and take it again if there is work after all; whether we leave."""
         self.store.close()
-        self.write_lock_file(failures=0)
-        reach("leaving")
-        locks.unlock(self.lock_fd)
-        deadline_s = time.monotonic() + RETRY_LOCK_S
-        while self.has_work():
-            if locks.try_lock(self.lock_fd):
-                self.store = self.open_store()
-                self.retention = Retention(self.store, self.home)
-                self.changed = None
-                return False
-            if time.monotonic() > deadline_s:  # somebody else has it: the work is theirs
-                break
-            time.sleep(COMMIT_EVERY_S)
         self.note.remove()
+        self.write_lock_file(failures=0)
         for folder in self.home.ram_folders():
             try:
                 os.rmdir(folder)
             except OSError:
                 pass  # not there, or not empty: a relay has just begun
+        reach("leaving")
+        locks.unlock(self.lock_fd)
+        deadline_s = time.monotonic() + RETRY_LOCK_S
+        while self.has_work():
+            if locks.try_lock(self.lock_fd):
+                self.note = PoisonNote(self.home.poison_note)
+                self.open_store()
+                return False
+            if time.monotonic() > deadline_s:  # somebody else has it: the work is theirs
+                break
+            time.sleep(COMMIT_EVERY_S)
         self.log.info("recorder left: nothing to record")
         return True
 
@@ -213,26 +227,39 @@ class Recorder:
             if journal_id not in found:
                 self.lose(journal_id)
 
-    def open_store(self) -> Store:
-        """Open the store; a damaged one is moved aside and a new one begun.  Raises StoreTooNew."""
-        path = self.home.store_file
-        is_lost = not os.path.exists(path)
-        aside = ""
-        try:
-            store = Store(path)
-        except (apsw.NotADBError, apsw.CorruptError):
-            aside = move_aside(path)
-            self.log.exception("the store is damaged and was moved aside", store=path, aside=aside)
-            is_lost = True
-            store = Store(path)
+    def open_store(self) -> None:
+        """Open the store, waiting for as long as the disk does not let us.  Raises StoreTooNew."""
+        while True:
+            try:
+                self.store = self.try_to_open_store()
+                self.retention = Retention(self.store, self.home)
+                self.changed = None
+                self.close_lost_sessions()
+            except (apsw.CorruptError, apsw.NotADBError):
+                self.set_store_aside()
+            except (*UNWRITABLE, OSError) as error:
+                self.log.warning("the store cannot be opened; waiting", error=str(error))
+                time.sleep(RETRY_STORE_S)
+            else:
+                return
+
+    def try_to_open_store(self) -> Store:
+        """Open the store, or begin it.  Raises apsw errors, OSError and StoreTooNew."""
+        is_new = not os.path.exists(self.home.store_file)
+        store = Store(self.home.store_file)
         with store.transaction():
-            if is_lost:
-                store.set_meta("replaced_at_ms", str(time.time_ns() // 1_000_000))
-            if aside:
-                store.set_meta("moved_aside", aside)
+            if is_new:
+                store.set_meta("begun_at_ms", str(time.time_ns() // 1_000_000))
+            if self.moved_aside:
+                store.set_meta("moved_aside", self.moved_aside)
             self.install_id = self.claim(store)
         self.make_ballast()
         return store
+
+    def set_store_aside(self) -> None:
+        """Rename the damaged store, so that a new one can be begun; sessions that live go on as new streams."""
+        self.moved_aside = move_aside(self.home.store_file)
+        self.log.error("the store is damaged and was moved aside", aside=self.moved_aside, exc_info=True)
 
     def claim(self, store: Store) -> str:
         """Return the install id: a new one where the store was made on another machine or copied to another home."""
@@ -242,16 +269,6 @@ class Recorder:
             store.set_meta("install_id", make_session_id(time.time_ns(), os.urandom(10)))
         return store.meta("install_id")
 
-    def replace_store(self, error: Exception) -> None:
-        """Go on with a new store; sessions that live go on as new streams."""
-        self.forget()
-        aside = move_aside(self.home.store_file)
-        self.log.error("the store is damaged and was moved aside", aside=aside, error=str(error))
-        self.store = self.open_store()
-        with self.store.transaction():
-            self.store.set_meta("moved_aside", aside)
-        self.retention = Retention(self.store, self.home)
-
     def wait_for_the_disk(self, error: Exception) -> None:
         """Wait, with nothing kept in memory; the journal holds what comes in meanwhile."""
         self.log.warning("the store cannot be written; waiting", error=str(error))
@@ -259,21 +276,14 @@ class Recorder:
         if isinstance(error, apsw.FullError) and os.path.exists(ballast):
             os.unlink(ballast)
         self.forget()
-        while True:
-            time.sleep(RETRY_STORE_S)
-            try:
-                self.store = self.open_store()
-            except (apsw.Error, OSError):
-                continue
-            self.retention = Retention(self.store, self.home)
-            return
+        time.sleep(RETRY_STORE_S)
+        self.open_store()
 
     def forget(self) -> None:
         """Drop what is in memory: the journal and the store have it."""
         for recording in self.recordings.values():
             recording.close()
         self.recordings.clear()
-        self.changed = None
         try:
             self.store.close()
         except apsw.Error:

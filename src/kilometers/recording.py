@@ -129,7 +129,7 @@ class Recording:
     def _begin(self) -> Session:
         """Make the session; as a new stream where the store that had it was lost and a new one was begun."""
         base = self.reader.first_base or (0, 0, 0)
-        is_elsewhere = any(base) and started_ms(self.journal_id) < int(self.store.meta("replaced_at_ms") or 0)
+        is_elsewhere = any(base) and started_ms(self.journal_id) < int(self.store.meta("begun_at_ms") or 0)
         state = new_state(make_session_id(time.time_ns(), os.urandom(10)) if is_elsewhere else self.journal_id)
         if is_elsewhere:
             for number, offset in zip(journal.STREAMS, base, strict=True):

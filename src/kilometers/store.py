@@ -120,11 +120,19 @@ class Store:
         self.path = path
         self.connection = apsw.Connection(path)
         os.chmod(path, 0o600)
+        self._inode = os.stat(path).st_ino
         try:
             self._prepare()
         except BaseException:
             self.connection.close()
             raise
+
+    def is_in_place(self) -> bool:
+        """Whether the file that is open is still the one at the store's path."""
+        try:
+            return os.stat(self.path).st_ino == self._inode
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Close the connection; the last one checkpoints the WAL."""

@@ -45,7 +45,15 @@ def show_event(event: Event, *, as_json: bool) -> None:
             console.write_line(f"{name:<8} {console.printable(cell)}")
     console.write_line(f"payload  {event.payload_state or 'none'}")
     if event.payload is not None:
-        console.write_line(json.dumps(json.loads(bytes(event.payload)), indent=2, ensure_ascii=False))
+        console.write_line(indented(bytes(event.payload)))
+
+
+def indented(payload: bytes) -> str:
+    """Return JSON indented; as it stands where Python cannot read it (very deep, or a number of 4,300 digits)."""
+    try:
+        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return payload.decode("utf-8", "replace")
 
 
 def show_timeline(store: StoreReader, number: int, summary: SessionSummary) -> None:
