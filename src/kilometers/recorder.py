@@ -67,9 +67,9 @@ class Recorder:
                     return EXIT_OK
             except (*UNWRITABLE, OSError) as error:
                 self.wait_for_the_disk(error)
-            except (apsw.CorruptError, apsw.NotADBError):
+            except (apsw.CorruptError, apsw.NotADBError) as error:
                 self.forget()
-                self.set_store_aside()
+                self.set_store_aside(str(error))
                 self.open_store()
             except StoreLost:
                 self.log.exception("the store is gone; a new one is begun")
@@ -235,8 +235,8 @@ class Recorder:
                 self.retention = Retention(self.store, self.home)
                 self.changed = None
                 self.close_lost_sessions()
-            except (apsw.CorruptError, apsw.NotADBError):
-                self.set_store_aside()
+            except (apsw.CorruptError, apsw.NotADBError) as error:
+                self.set_store_aside(str(error))
             except (*UNWRITABLE, OSError) as error:
                 self.log.warning("the store cannot be opened; waiting", error=str(error))
                 time.sleep(RETRY_STORE_S)
@@ -256,10 +256,10 @@ class Recorder:
         self.make_ballast()
         return store
 
-    def set_store_aside(self) -> None:
+    def set_store_aside(self, problem: str) -> None:
         """Rename the damaged store, so that a new one can be begun; sessions that live go on as new streams."""
         self.moved_aside = move_aside(self.home.store_file)
-        self.log.error("the store is damaged and was moved aside", aside=self.moved_aside, exc_info=True)
+        self.log.error("the store is damaged and was moved aside", aside=self.moved_aside, problem=problem)
 
     def claim(self, store: Store) -> str:
         """Return the install id: a new one where the store was made on another machine or copied to another home."""
