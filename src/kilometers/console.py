@@ -13,6 +13,8 @@ import msgspec
 
 NUMBERS = {"EVENTS", "CALLS", "ERRORS", "GAPS", "SIZE", "TIME", "SEQ"}
 FLEXIBLE = {"SERVER", "CLIENT", "METHOD", "TARGET", "BAR"}
+GAP = 1
+MIN_WIDTH = 4
 STATUS_STYLES = {
     "ok": "green",
     "error": "red",
@@ -45,38 +47,57 @@ def print_json(value: object) -> None:
 
 def write_line(text: str) -> None:
     """Print one line, whatever the locale: what cannot be shown is escaped."""
-    sys.stdout.flush()
     sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
-    sys.stdout.buffer.flush()
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, status_column: str = "STATUS") -> None:
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a list: a table on a terminal, tab-separated lines without a head elsewhere."""
-    if not is_terminal():
-        for row in rows:
-            write_line("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+    if is_terminal():
+        print_table(columns, list(rows))
         return
+    for row in rows:
+        write_line("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+
+
+def print_table(columns: Sequence[str], rows: list[Sequence[str]]) -> None:
+    """Draw a table as wide as the terminal at most: what may be long gives way, the rest never."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    kept = list(rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        # Only what may be long gives way on a narrow terminal.
-        width = 0 if column in FLEXIBLE else max((len(row[number]) for row in kept), default=0)
+    console = Console(no_color=not has_colour(), highlight=False)
+    shown = [[printable(cell) for cell in row] for row in rows]
+    widths = [
+        max(cell_len(column), *(cell_len(row[number]) for row in shown)) if shown else cell_len(column)
+        for number, column in enumerate(columns)
+    ]
+    fitted = fit(columns, widths, console.width)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
+    for column, width in zip(columns, fitted, strict=True):
         justify: Literal["right", "left"] = "right" if column in NUMBERS else "left"
-        table.add_column(
-            column, justify=justify, no_wrap=True, overflow="ellipsis", min_width=max(width, min(len(column), 8))
-        )
-    for row in kept:
-        cells = [
-            Text(printable(cell), style=STATUS_STYLES.get(cell.split(" ")[0], "") if column == status_column else "")
-            for column, cell in zip(columns, row, strict=True)
-        ]
-        table.add_row(*cells)
-    Console(no_color=not has_colour(), highlight=False).print(table)
+        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+    for row in shown:
+        table.add_row(*(Text(cell, style=style_of(column, cell)) for column, cell in zip(columns, row, strict=True)))
+    console.print(table)
+
+
+def fit(columns: Sequence[str], widths: list[int], room: int) -> list[int]:
+    """Return column widths whose sum, gaps counted, fits into *room*: the widest flexible column shrinks first."""
+    fitted = list(widths)
+    flexible = [number for number, column in enumerate(columns) if column in FLEXIBLE]
+    while sum(fitted) + (GAP + 1) * len(fitted) > room:
+        widest = max(flexible, key=lambda number: fitted[number])
+        if fitted[widest] <= MIN_WIDTH:
+            break
+        fitted[widest] -= 1
+    return fitted
+
+
+def style_of(column: str, cell: str) -> str:
+    """Return the colour of a status."""
+    return STATUS_STYLES.get(cell.partition(" ")[0], "") if column == "STATUS" else ""
 
 
 def printable(text: str) -> str:

@@ -40,6 +40,8 @@ def run(session: str | None, wanted: Wanted, *, with_all: bool, as_json: bool) -
         found = iter(list(found)[::-1])
     if as_json:
         print_wires(found)
+    elif wanted.search is not None:
+        print_as_found(found)
     else:
         console.print_rows(COLUMNS, (row(decode(wire)) for wire in found))
 
@@ -54,6 +56,13 @@ def limit_of(wanted: Wanted, *, as_json: bool) -> int | None:
 def is_tail(wanted: Wanted, *, as_json: bool) -> bool:
     """Whether only the newest are wanted, so that they must be read backwards."""
     return limit_of(wanted, as_json=as_json) is not None
+
+
+def print_as_found(found: Iterator[bytes]) -> None:
+    """Print each event at once: a search may take a while."""
+    for wire in found:
+        console.write_line("\t".join(console.printable(cell) for cell in row(decode(wire))))
+        sys.stdout.buffer.flush()
 
 
 def print_wires(found: Iterator[bytes]) -> None:
