@@ -3,6 +3,7 @@
 import os
 import pty
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ WITNESSES = {
 
 def both(command: list[str], home: Path, **popen: object) -> list[tuple[int, bytes, bytes]]:
     """Run it without and with km; return (status, stdout, stderr) of each."""
+    # Both by their full path: CPython 3.13 starts those otherwise, which leaves other signals ignored.
+    command = [shutil.which(command[0]) or command[0], *command[1:]]
     runs = [run_directly(command, home, **popen), run(command, home, **popen)]
     return [(ended.returncode, ended.stdout, ended.stderr) for ended in runs]
 

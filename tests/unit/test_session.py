@@ -40,7 +40,7 @@ MEBIBYTE = 1 << 20
         (PING + PING + b"\n", "not_json", (PING + PING).decode()),
         (b'{"level":"info"}\n', "not_jsonrpc", '{"level":"info"}'),
         (b'{"jsonrpc":"2.0","id":null,"method":"m"}\n', "invalid_request", '{"jsonrpc":"2.0","id":null,"method":"m"}'),
-        (b"[" * 5000 + b"]" * 5000 + b"\n", "too_deep", "[" * 199 + "…"),
+        (b"[" * 100_000 + b"]" * 100_000 + b"\n", "too_deep", "[" * 199 + "…"),
         (b"\x1b[2Jcaf\xe9\n", "not_json", "\\x1b[2Jcaf\N{REPLACEMENT CHARACTER}"),
         (b'{"jsonrpc":"2.0","id"', "unterminated", '{"jsonrpc":"2.0","id"'),
         (b" \n", "blank", ""),
