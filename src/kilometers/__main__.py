@@ -19,8 +19,9 @@ def main() -> int:
         os.closerange(4, os.sysconf("SC_OPEN_MAX"))
     if arguments[:1] == ["monitor"]:
         from kilometers.commands import monitor
+        from kilometers.core import monitor_options
 
-        options = monitor.parse(arguments[1:])
+        options = monitor_options.parse(arguments[1:])
         if options is not None:
             return monitor.run(options)
     if arguments == ["recorder"]:

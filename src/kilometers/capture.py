@@ -11,13 +11,14 @@ import time
 
 from kilometers import __version__, locks, paths
 from kilometers.child import Server
-from kilometers.commands.monitor import MonitorOptions
 from kilometers.core import journal as layout
 from kilometers.core import settings
+from kilometers.core.monitor_options import MonitorOptions
 from kilometers.core.server_name import server_name
 from kilometers.core.session_id import make_session_id
 from kilometers.election import Election, LockFile, name_newest, open_lock, read_lock, write_lock
 from kilometers.journal_writer import Journal, SegmentFiles
+from kilometers.machine import boot_id, memory_identity
 
 # Waits of 5 ms, not one of 50 or 200: on a busy machine our own waits are stretched as much as the helper's work.
 WAIT_S = 0.005
@@ -222,26 +223,6 @@ def shares_home_with_another_machine(home: paths.Home) -> bool:
 def is_same_machine(content: LockFile, home: paths.Home) -> bool:
     """Whether the recorder that wrote *content* sees the RAM folders that we see."""
     return content.boot_id == boot_id() and content.journal == memory_identity(home)
-
-
-def memory_identity(home: paths.Home) -> str:
-    """Return the devices of the RAM folders' file systems: different in every container."""
-    devices = []
-    for folder in home.ram_folders():
-        try:
-            devices.append(str(os.stat(os.path.dirname(folder)).st_dev))
-        except OSError:
-            devices.append("-")
-    return ",".join(devices)
-
-
-def boot_id() -> str:
-    """Return what changes with every boot of this machine; "" where the OS has no such thing."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def current_folder() -> str:

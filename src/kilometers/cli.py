@@ -9,6 +9,7 @@ import click
 
 from kilometers import __version__
 from kilometers.commands import demo, events, monitor, sessions, show, status, version
+from kilometers.core import monitor_options
 from kilometers.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -34,7 +35,7 @@ def monitor_command() -> click.Command:
     """Return `km monitor`, made from the table that the fast path's parser reads too."""
 
     def call(command: tuple[str, ...], **values: Any) -> int:  # noqa: ANN401  # what the table's options hold
-        return monitor.run(monitor.MonitorOptions(list(command), **values))
+        return monitor.run(monitor_options.MonitorOptions(list(command), **values))
 
     parameters: list[click.Parameter] = [
         click.Option(
@@ -44,7 +45,7 @@ def monitor_command() -> click.Command:
             type=click.Choice(option.choices) if option.choices else None,
             help=option.help,
         )
-        for option in monitor.OPTIONS
+        for option in monitor_options.OPTIONS
     ]
     parameters.append(
         click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD...")

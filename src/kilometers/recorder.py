@@ -14,11 +14,11 @@ import time
 import apsw
 
 from kilometers import __version__, election, journal_reader, locks, paths
-from kilometers.capture import boot_id, memory_identity
 from kilometers.core.session_id import make_session_id
 from kilometers.errors import EXIT_OK, EXIT_OUR_BUG
 from kilometers.faults import arm, linger_s, reach
 from kilometers.log import open_log
+from kilometers.machine import boot_id, machine_id, memory_identity
 from kilometers.poison import PoisonNote
 from kilometers.recording import STEP_BYTES, Recording
 from kilometers.retention import Retention
@@ -310,17 +310,6 @@ class Recorder:
         content.journal = memory_identity(self.home)
         content.failures = content.failures if failures is None else failures
         election.write_lock(self.lock_fd, content)
-
-
-def machine_id() -> str:
-    """Return what tells this machine from another; "" where the OS has no such thing."""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            with open(path) as file:
-                return file.read().strip()
-        except OSError:
-            continue
-    return ""
 
 
 def take_lock(home: paths.Home) -> int | None:

@@ -18,8 +18,8 @@ import time
 
 from kilometers import child
 from kilometers.capture import Capture
-from kilometers.commands.monitor import MonitorOptions
 from kilometers.core import journal as layout
+from kilometers.core.monitor_options import MonitorOptions
 from kilometers.doorbell import PUMP_ENDED, Doorbell
 from kilometers.errors import EXIT_CANNOT_BEGIN
 from kilometers.journal_writer import Journal

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kilometers import cli
-from kilometers.commands.monitor import CAPTURE_MODES, OPTIONS, MonitorOptions, parse
+from kilometers.core.monitor_options import CAPTURE_MODES, OPTIONS, MonitorOptions, parse
 
 FLAGS = [flag for option in OPTIONS for flag in option.flags]
 WORDS = [

@@ -4,6 +4,8 @@ Members of another type than expected are as good as absent: what is on the wire
 Source: the MCP schemas of revisions 2024-11-05 … 2026-07-28; W3C Trace Context for traceparent.
 """
 
+from typing import TypeVar
+
 import msgspec
 
 from kilometers.core.event import Implementation, cut_text
@@ -73,44 +75,36 @@ _metas = msgspec.json.Decoder(Meta)
 _named = msgspec.json.Decoder(_Named)
 _TARGET_BY_NAME = {"tools/call", "prompts/get"}
 _TARGET_BY_URI = {"resources/read", "resources/subscribe", "resources/unsubscribe", "notifications/resources/updated"}
+Facts = TypeVar("Facts")
 _FAILURES = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+def _read(decoder: msgspec.json.Decoder[Facts], raw: msgspec.Raw, nothing: Facts) -> Facts:
+    if raw is ABSENT:
+        return nothing
+    try:
+        return decoder.decode(raw)
+    except _FAILURES:
+        return nothing
 
 
 def read_params(raw: msgspec.Raw) -> Params:
     """Return what km reads of params."""
-    if raw is ABSENT:
-        return NO_PARAMS
-    try:
-        return _params.decode(raw)
-    except _FAILURES:
-        return NO_PARAMS
+    return _read(_params, raw, NO_PARAMS)
 
 
 def read_result(raw: msgspec.Raw) -> Result:
     """Return what km reads of a result."""
-    try:
-        return _results.decode(raw)
-    except _FAILURES:
-        return NO_RESULT
+    return _read(_results, raw, NO_RESULT)
 
 
 def read_meta(raw: msgspec.Raw) -> Meta:
     """Return what km reads of `_meta`."""
-    if raw is ABSENT:
-        return NO_META
-    try:
-        return _metas.decode(raw)
-    except _FAILURES:
-        return NO_META
+    return _read(_metas, raw, NO_META)
 
 
 def _read_named(raw: msgspec.Raw) -> _Named:
-    if raw is ABSENT:
-        return _NOT_NAMED
-    try:
-        return _named.decode(raw)
-    except _FAILURES:
-        return _NOT_NAMED
+    return _read(_named, raw, _NOT_NAMED)
 
 
 def target_of(method: str, params: Params) -> str | None:
