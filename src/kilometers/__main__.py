@@ -11,12 +11,10 @@ import sys
 def main() -> int:
     """Run the command line in sys.argv and return its exit status."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["recorder"] and sys.platform != "win32":
+    if arguments == ["recorder"] and sys.platform != "win32":
         os.nice(19)
         if os.fork():  # out of the relay's process tree: some clients kill that whole
             os._exit(0)
-        # What the relay inherited from its client is not ours to keep open; 3 is recorder.lock.
-        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
     if arguments[:1] == ["monitor"]:
         from kilometers.commands import monitor
         from kilometers.core import monitor_options

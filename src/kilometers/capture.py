@@ -11,6 +11,7 @@ import time
 
 from kilometers import __version__, locks, paths
 from kilometers.child import Server
+from kilometers.config_file import read_config
 from kilometers.core import journal as layout
 from kilometers.core import settings
 from kilometers.core.monitor_options import MonitorOptions
@@ -39,11 +40,12 @@ class Capture:
         self.name = options.name or server_name(options.command)
         self.election: Election | None = None
         self.files: SegmentFiles | None = None
-        self.capture: settings.Resolved | None = None
+        self.capture_mode: settings.Resolved | None = None
         self.journal_dir = ""
+        self._config: dict[str, object] = {}
+        self._config_problem = "config.toml did not come in time"
         self._config_read = threading.Event()
         self._ready = threading.Event()
-        self._is_config_late = False
 
     def begin(self) -> None:
         """Prepare; returns when it is done, or when the file system does not answer."""
@@ -51,10 +53,9 @@ class Capture:
             threading.Thread(target=self._prepare, name="capture", daemon=True).start()
         except RuntimeError as error:  # no thread is to be had
             self._say(f"nothing is recorded: {error}")
+            self._ready.set()
             return
-        self._is_config_late = not is_set_within(self._config_read, CONFIG_WAITS)
-        if not self._is_config_late:
-            is_set_within(self._ready, JOURNAL_WAITS)
+        is_set_within(self._ready, CONFIG_WAITS + JOURNAL_WAITS)
 
     def end(self) -> None:
         """Say how the server ended; bounded, because the client waits for us to exit."""
@@ -64,6 +65,8 @@ class Capture:
         # A session may be over before its journal could begin; that it was must not be lost.
         self._ready.wait(LEAVE_TIMEOUT_S)
         self.journal.close(fields, monotonic_ns=time.monotonic_ns(), wall_ns=time.time_ns())
+        if self.journal.failures:
+            self._say(f"{self.journal.failures} pieces could not be journaled; the gaps are recorded")
         if self.election is not None:
             self.election.leave(LEAVE_TIMEOUT_S)
 
@@ -73,46 +76,43 @@ class Capture:
         except Exception as error:  # noqa: BLE001  # as in Journal.append: relaying never fails because recording did
             self._say(f"nothing is recorded: {error}")
         finally:
-            self._config_read.set()
             self._ready.set()
 
     def _open_journal(self) -> None:
         home = paths.find_home()
-        if self.capture is None:
+        if self.capture_mode is None:
             self._read_settings(home)
-        capture = self.capture
-        self._config_read.set()
-        if capture is None or capture.value == "off":
+        if self.capture_mode is None or self.capture_mode.value == "off":
             self._say("capture is off: nothing is recorded")
             return
         paths.make_home(home)
-        start = self._start_fields(home, capture)
+        start = self._start_fields(home, self.capture_mode)
         self.files = files = self._make_files(home, start)
-        folder = files.folder
         self.journal.when_gone = self._begin_again
-        self.journal.open(files, in_memory=paths.is_in_memory(folder))
+        self.journal.open(files, in_memory=paths.is_in_memory(files.folder))
         self._ready.set()
         # Only now: a marker without a journal is a lost journal.
-        marker = os.path.join(home.journal_folder, self.session_id)
-        fd = os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(fd, os.fsencode(folder))
+        fd = os.open(home.marker(self.session_id), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.write(fd, os.fsencode(files.folder))
         os.close(fd)
-        self._say(f"recording session {self.session_id} ({self.name}) in {folder}, capture {capture.value}")
+        self._say(
+            f"recording session {self.session_id} ({self.name}) in {files.folder}, capture {self.capture_mode.value}"
+        )
         if self.election is None:
-            self.election = Election(home)
+            self.election = Election(home, say=self._say)
             self.election.start()
 
     def _make_files(self, home: paths.Home, start: bytes) -> SegmentFiles:
         """Take the journal's place.  A recorder that leaves removes an empty folder: then once more."""
         number = self.files.number + 1 if self.files else 0
-        for attempt in range(PLACE_ATTEMPTS):
+        for _ in range(PLACE_ATTEMPTS):
             folder = self._choose_folder(home)
             try:
                 return SegmentFiles(folder, self.session_id, start, self.journal.offsets, first_number=number)
             except FileNotFoundError:
-                if attempt == PLACE_ATTEMPTS - 1:
-                    raise
-        raise AssertionError
+                continue
+        folder = self._choose_folder(home)
+        return SegmentFiles(folder, self.session_id, start, self.journal.offsets, first_number=number)
 
     def _begin_again(self) -> None:
         """Make a new journal in the next place: the folder is gone.  No pump waits for it."""
@@ -120,43 +120,34 @@ class Capture:
 
     def _read_settings(self, home: paths.Home) -> None:
         """Read them once: what a session began with holds to its end."""
-        config, problem = self._read_config(home)
-        self.capture = self._resolve_capture(config, problem)
+
+        def read() -> None:
+            self._config, self._config_problem = read_config(home.config_file)
+            self._config_read.set()
+
+        threading.Thread(target=read, name="config", daemon=True).start()
+        is_in_time = is_set_within(self._config_read, CONFIG_WAITS)
+        config, problem = (self._config, self._config_problem) if is_in_time else ({}, self._config_problem)
+        self.capture_mode = self._resolve_capture(config, problem)
         journal_dir = settings.resolve(settings.JOURNAL_DIR, environment=dict(os.environ), config=config).value
         self.journal_dir = os.path.abspath(os.path.expanduser(journal_dir)) if journal_dir else ""
 
-    def _read_config(self, home: paths.Home) -> tuple[dict[str, object], str]:
-        """Return config.toml's content, and what is wrong with it ("" = nothing)."""
-        try:
-            with open(home.config_file, "rb") as file:
-                data = file.read()
-        except FileNotFoundError:
-            return {}, ""
-        except OSError as error:
-            return {}, f"{home.config_file}: {error.strerror}"
-        import tomllib
-
-        try:
-            return tomllib.loads(data.decode()), ""
-        except (ValueError, RecursionError) as error:
-            return {}, f"{home.config_file}: {error}"
-
     def _resolve_capture(self, config: dict[str, object], problem: str) -> settings.Resolved:
-        if not problem:
-            try:
-                found = settings.resolve(
-                    settings.CAPTURE,
-                    flag=self.options.capture,
-                    environment=dict(os.environ),
-                    config=config,
-                    server=self.name,
-                )
-            except ValueError as error:
-                problem = str(error)
-        if not problem and (not self._is_config_late or found.source in {"flag", "environment"}):
-            return found
-        self._say(f"{problem or 'config.toml came too late'}; payloads are not kept")
-        return settings.Resolved(settings.CAPTURE_WHEN_UNREADABLE, "config.toml could not be read")
+        """Return what is kept of this session; the safe side where that is unclear."""
+        try:
+            found = settings.resolve(
+                settings.CAPTURE,
+                flag=self.options.capture,
+                environment=dict(os.environ),
+                config=config,
+                server=self.name,
+            )
+        except ValueError as error:
+            found, problem = settings.SAFE_CAPTURE, str(error)
+        if problem and found.source not in {"flag", "environment"}:
+            self._say(f"{problem}; payloads are not kept")
+            return settings.SAFE_CAPTURE
+        return found
 
     def _choose_folder(self, home: paths.Home) -> str:
         """Return the first folder that is ours; one that is not ours is never used.  Raises OSError."""
@@ -180,10 +171,7 @@ class Capture:
             ("host", os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")),
             (
                 "user",
-                os.environ.get("USER")
-                or os.environ.get("LOGNAME")
-                or os.environ.get("USERNAME")
-                or str(paths.user_id()),
+                os.environ.get("USER") or os.environ.get("LOGNAME") or os.environ.get("USERNAME") or paths.user_name(),
             ),
             ("boot_id", boot_id()),
             ("home", home.folder),

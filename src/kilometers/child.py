@@ -128,6 +128,8 @@ if sys.platform == "win32":
         return server
 
 else:
+    import fcntl
+
     RELAYED_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
     def start(command: list[str], *, share_stderr: bool) -> Server:
@@ -179,14 +181,14 @@ else:
             raise cannot_start(command[0], OSError(int(failure), os.strerror(int(failure))), search_path(environment))
         return Server(pid, our_stdin, our_stdout, our_stderr)
 
-    def close_inherited_fds() -> None:
+    def close_inherited_fds(*, above: int = 2) -> None:
         """Close our copies of what the client gave the server, or who waits for their end would wait for us.
 
         Python opens nothing inheritable but 0, 1 and 2, so what is, came with us.
         """
         for name in os.listdir("/dev/fd"):
             try:
-                if int(name) > 2 and os.get_inheritable(int(name)):
+                if int(name) > above and os.get_inheritable(int(name)):
                     os.close(int(name))
             except OSError:
                 continue  # listdir's own
@@ -199,8 +201,6 @@ else:
         """Return a pipe's read and write end, enlarged where the OS can."""
         read_fd, write_fd = os.pipe()
         if sys.platform == "linux":
-            import fcntl
-
             try:
                 fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE_BYTES)
             except OSError:

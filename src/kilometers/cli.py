@@ -19,16 +19,17 @@ LIMIT = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="A
 SINCE = click.option("--since", metavar="WHEN", help="Not older than: 90s, 10m, 2h, 7d, or a date.")
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(
+    context_settings=CONTEXT,
+    help="Kilometers: a flight recorder for MCP.\n\n"
+    "\b\n"
+    "Try it:            km demo\n"
+    "Wrap a server:     km monitor -- COMMAND\n"
+    "See what happened: km sessions, km events, km show",
+)
 @click.version_option(__version__, "-V", "--version", prog_name="km", message="%(prog)s %(version)s")
 def km() -> None:
-    r"""Kilometers: a flight recorder for MCP.
-
-    \b
-    Try it:            km demo
-    Wrap a server:     km monitor -- npx -y @modelcontextprotocol/server-everything
-    See what happened: km sessions, km events, km show
-    """
+    """Hold the commands."""
 
 
 def monitor_command() -> click.Command:
@@ -56,7 +57,7 @@ def monitor_command() -> click.Command:
         callback=call,
         context_settings={**CONTEXT, "allow_interspersed_args": False},
         help="Wrap the stdio MCP server that CMD starts: bytes pass through untouched and are recorded.\n\n"
-        "Example: km monitor --name files -- npx -y @modelcontextprotocol/server-filesystem .\n\n"
+        "\b\nExample: km monitor -- npx -y @modelcontextprotocol/server-everything\n\n"
         "Exits with the server's own status; 125 if km could not begin, 126 and 127 as a shell does.",
     )
 
@@ -64,21 +65,22 @@ def monitor_command() -> click.Command:
 km.add_command(monitor_command())
 
 
-@km.command("sessions")
+@km.command("sessions", help="List sessions, newest first.\n\n\b\nExample: km sessions --since 2h")
 @SINCE
 @click.option("--search", metavar="TEXT", help="Only those whose name, command or identity contains TEXT.")
 @LIMIT
 @ALL
 @JSON
-def sessions_command(since: str | None, search: str | None, limit: int | None, with_all: bool, as_json: bool) -> None:
-    """List sessions, newest first.
-
-    Example: km sessions --since 2h
-    """
+def _sessions(since: str | None, search: str | None, limit: int | None, with_all: bool, as_json: bool) -> None:
     sessions.run(since=since, search=search, limit=limit, with_probes=with_all, as_json=as_json)
 
 
-@km.command("events")
+@km.command(
+    "events",
+    help="List the events of SESSION, in their order.\n\n"
+    "SESSION is an id, the last digits of one, or a server's name (its latest session); default: the latest.\n\n"
+    "\b\nExample: km events server-everything --tool 'get-*' --status tool_error",
+)
 @click.argument("session", required=False)
 @click.option("--method", metavar="GLOB", help="Only this method, e.g. 'tools/*'.")
 @click.option("--tool", metavar="GLOB", help="Only calls of this tool.")
@@ -89,11 +91,13 @@ def sessions_command(since: str | None, search: str | None, limit: int | None, w
     help="Only answers with: ok, error, tool_error, cancelled, input_required.",
 )
 @SINCE
-@click.option("--search", metavar="TEXT", help="Only events that contain TEXT; newest first, as they are found.")
+@click.option(
+    "--search", metavar="TEXT", help="Only events whose JSON contains TEXT (any ASCII case); newest first, as found."
+)
 @LIMIT
 @click.option("--all", "with_all", is_flag=True, help="Of all sessions, probes included.")
 @JSON
-def events_command(  # noqa: PLR0917  # one parameter per option
+def _events(  # noqa: PLR0917  # one parameter per option
     session: str | None,
     method: str | None,
     tool: str | None,
@@ -104,59 +108,46 @@ def events_command(  # noqa: PLR0917  # one parameter per option
     with_all: bool,
     as_json: bool,
 ) -> None:
-    """List the events of SESSION, in their order.
-
-    SESSION is an id, the last digits of one, or a server's name (its latest session); default: the latest session.
-
-    Example: km events server-everything --tool 'get-*' --status tool_error
-    """
     wanted = events.Wanted(method=method, tool=tool, status=status, since=since, search=search, limit=limit)
     events.run(session, wanted, with_all=with_all, as_json=as_json)
 
 
-@km.command("show")
+@km.command(
+    "show",
+    help="Show a session's timeline, or one event with its payload.\n\n\b\nExample: km show server-everything:12",
+)
 @click.argument("session", required=False, metavar="[SESSION[:SEQ]]")
 @JSON
-def show_command(session: str | None, as_json: bool) -> None:
-    """Show a session's timeline, or one event with its payload.
-
-    Example: km show server-everything:12
-    """
+def _show(session: str | None, as_json: bool) -> None:
     show.run(session, as_json=as_json)
 
 
-@km.command("status")
+@km.command("status", help="Say what is being recorded, by whom, and what is missing.\n\n\b\nExample: km status --json")
 @JSON
-def status_command(as_json: bool) -> None:
-    """Say what is being recorded, by whom, and what is missing.
-
-    Example: km status --json
-    """
+def _status(as_json: bool) -> None:
     status.run(as_json=as_json)
 
 
-@km.command("demo")
-def demo_command() -> int:
-    """Run a real MCP client and server through km monitor, then show what was captured.
-
-    Example: km demo
-    """
+@km.command(
+    "demo",
+    help="Run a real MCP client and server through km monitor, then show what was captured.\n\n\b\nExample: km demo",
+)
+def _demo() -> int:
     return demo.run()
 
 
-@km.command("version")
+@km.command("version", help="Print km's version and what it runs on.\n\n\b\nExample: km version --json")
 @JSON
-def version_command(as_json: bool) -> None:
-    """Print km's version and what it runs on.
-
-    Example: km version --json
-    """
+def _version(as_json: bool) -> None:
     version.run(as_json=as_json)
 
 
-@km.command("recorder", hidden=True)
-def recorder_command() -> int:
-    """Record until nothing is left to record; started by km itself."""
+@km.command(
+    "recorder",
+    help="Record until nothing is left to record; started by km itself.\n\n\b\nExample: km recorder",
+    hidden=True,
+)
+def _recorder() -> int:
     from kilometers import recorder
 
     return recorder.run()

@@ -111,27 +111,27 @@ def say(text: str) -> None:
 
 
 def duration(microseconds: int | None) -> str:
-    """Return a duration with three digits: 840 µs, 12.3 ms, 1.20 s, 4 min."""
-    if microseconds is None:
-        return ""
-    if microseconds < 1_000:
-        return f"{microseconds} µs"
-    if microseconds < 1_000_000:
-        return f"{microseconds / 1_000:.3g} ms" if microseconds < 999_500 else "1 s"
-    seconds = microseconds / 1_000_000
-    return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
+    """Return a duration with three digits: 840 µs, 12.3 ms, 1.2 s, 4 min."""
+    return (
+        ""
+        if microseconds is None
+        else _three_digits(microseconds, (("µs", 1000), ("ms", 1000), ("s", 120), ("min", 0)))
+    )
 
 
 def size(size_bytes: int | None) -> str:
-    """Return a size with a decimal unit: 840 B, 12.3 kB, 1.20 MB."""
-    if size_bytes is None:
-        return ""
-    value = float(size_bytes)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} GB"
+    """Return a size with a decimal unit: 840 B, 12.3 kB, 1.2 MB."""
+    return "" if size_bytes is None else _three_digits(size_bytes, (("B", 1000), ("kB", 1000), ("MB", 1000), ("GB", 0)))
+
+
+def _three_digits(number: float, units: Sequence[tuple[str, int]]) -> str:
+    """Return *number* in the first unit in which it is, once rounded, below that unit's end (0 = it has none)."""
+    for unit, end in units:
+        shown = f"{number:.3g}"
+        if end == 0 or float(shown) < end:
+            return f"{shown if 'e' not in shown else f'{number:.0f}'} {unit}"
+        number /= 60 if unit == "s" else 1000
+    raise AssertionError("the last unit has no end")
 
 
 def clock(moment: datetime | None) -> str:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from kilometers import __version__, locks
 from kilometers.core.journal import pack_fields, read_fields
@@ -96,7 +97,7 @@ def own_command() -> list[str]:
 
 def version_key(version: str) -> tuple[int, ...]:
     """Return a version's numbers, for comparison."""
-    return tuple(int(part) if part.isdigit() else 0 for part in version.split("."))
+    return tuple(number(part) for part in version.split("."))
 
 
 def name_newest(content: LockFile) -> bool:
@@ -119,11 +120,11 @@ def restart_delay_s(failures: int) -> float:
 class Election:
     """The relay's part: one thread that waits for the lock for as long as the session lives."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, *, say: Callable[[str], None]) -> None:
         self.home = home
+        self.say = say
         self.settled = threading.Event()
         """Set once a recorder is known to be there, or cannot be had."""
-        self.problem = ""
         self._leaving = threading.Event()
 
     def start(self) -> None:
@@ -146,8 +147,8 @@ class Election:
                 pid = self._start_recorder(fd)
                 self.settled.set()
                 reap(pid)
-        except OSError as error:
-            self.problem = f"no recorder could be started: {error}"
+        except Exception as error:  # noqa: BLE001  # relaying never fails because recording did
+            self.say(f"no recorder could be started: {error}")
             self.settled.set()
 
     def _start_recorder(self, fd: int) -> int:

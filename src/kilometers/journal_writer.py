@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from kilometers import locks
 from kilometers.core import journal as layout
+from kilometers.core.session_id import session_bytes
 from kilometers.positioned import write_at
 
 SEGMENT_BYTES = 1 << 20
@@ -196,7 +197,7 @@ class SegmentFiles:
         self.retry_ns = monotonic_ns + RETRY_NS
         path = os.path.join(self.folder, f"{self.session_id}.{self.number + 1}")
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        session = bytes.fromhex(self.session_id.replace("-", ""))
+        session = session_bytes(self.session_id)
         through = self.stored_through
         content = bytearray(layout.pack_page(session, self.number + 1, (through[1], through[2], through[3])))
         content += layout.pack_record(

@@ -11,12 +11,18 @@ MAX_BYTES = 1 << 20
 class PatientFile:
     """A log file that takes what it can: a full disk must stop neither the recorder nor a command."""
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    def __init__(self, path: str) -> None:
+        """Open or make the file.  Raises OSError."""
+        self.path = path
+        self.fd = self._open()
 
     def write(self, text: str) -> None:
-        """Append, or drop what cannot be appended."""
+        """Append, or drop what cannot be appended; a file that has grown becomes `km.log.1` first."""
         try:
+            if os.fstat(self.fd).st_size > MAX_BYTES:
+                os.replace(self.path, f"{self.path}.1")
+                os.close(self.fd)
+                self.fd = self._open()
             os.write(self.fd, text.encode("utf-8", "replace"))
         except OSError:
             pass
@@ -24,13 +30,13 @@ class PatientFile:
     def flush(self) -> None:
         """Nothing is held."""
 
+    def _open(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
 
 def open_log(path: str) -> structlog.typing.FilteringBoundLogger:
-    """Return the log; the file before it, if that has grown, becomes `km.log.1`.  Raises OSError."""
+    """Return the log.  Raises OSError."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    if os.path.exists(path) and os.path.getsize(path) > MAX_BYTES:
-        os.replace(path, f"{path}.1")
-    file = PatientFile(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -38,7 +44,7 @@ def open_log(path: str) -> structlog.typing.FilteringBoundLogger:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", file)),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", PatientFile(path))),
         cache_logger_on_first_use=True,
     )
     return cast("structlog.typing.FilteringBoundLogger", structlog.get_logger())

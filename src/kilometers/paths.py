@@ -53,6 +53,10 @@ class Home:
         """Holds the sessions' markers; the journal itself only where no RAM folder can be used."""
         return os.path.join(self.folder, "journal")
 
+    def marker(self, session_id: str) -> str:
+        """Return the file that says, while a session lives, in which folder its journal is."""
+        return os.path.join(self.journal_folder, session_id)
+
     @property
     def recorder_lock(self) -> str:
         """Locked by the recorder; says which km is the newest seen."""
@@ -169,6 +173,18 @@ def user_id() -> int:
     if sys.platform == "win32":
         return 0
     return os.getuid()
+
+
+def user_name() -> str:
+    """Return the user's name as the passwd entry has it, or its number."""
+    if sys.platform == "win32":
+        return ""
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def is_in_memory(path: str) -> bool:

@@ -4,6 +4,7 @@
 Counterpart: store.py, which writes.  A page is fetched whole, and its read transaction ends, before its rows are used.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -18,11 +19,12 @@ from kilometers.paths import Home
 from kilometers.store import BUSY_TIMEOUT_MS, SCHEMA_VERSION, SEQ_BITS, StoreTooNew, decode_summary
 
 PAGE_ROWS = 2_000
-_FIELDS = "event_id, wire"
+MIN_DIGITS = 4  # fewer are no id: a server may be called "a1"
+NO_LIMIT = 2**62  # above every id, time and number of rows
 
 
 class EventFilter(msgspec.Struct, frozen=True):
-    """Which events; globs for method and tool, *search* is a case-insensitive substring of the whole event."""
+    """Which events; globs for method and tool, *search* is a substring of the event's JSON, in either ASCII case."""
 
     method: str | None = None
     tool: str | None = None
@@ -42,8 +44,9 @@ class EventFilter(msgspec.Struct, frozen=True):
         if self.since_us is not None:
             parts.append("at_us >= :since_us")
         if self.search is not None:
-            parts.append("instr(lower(wire), lower(:search)) > 0")
-        return " AND ".join(parts), msgspec.structs.asdict(self)
+            # As it was typed, or as JSON writes it inside a string.
+            parts.append("(instr(lower(wire), lower(:search)) > 0 OR instr(lower(wire), lower(:escaped)) > 0)")
+        return " AND ".join(parts), {**msgspec.structs.asdict(self), "escaped": json.dumps(self.search or "")[1:-1]}
 
 
 class NothingRecorded(KilometersError):
@@ -81,7 +84,7 @@ class StoreReader:
         self, *, limit: int | None, since_us: int | None, search: str | None, with_probes: bool
     ) -> Iterator[SessionSummary]:
         """Yield sessions, newest first."""
-        before, left = (2**62, 2**62), limit if limit is not None else 2**62
+        before, left = (NO_LIMIT, NO_LIMIT), limit if limit is not None else NO_LIMIT
         while left > 0:
             page = self._page(
                 "SELECT started_at_us, session_no, summary FROM sessions"
@@ -111,11 +114,10 @@ class StoreReader:
 
         Raises KilometersError where there is none, or several.
         """
-        probes = "" if name else " AND NOT is_probe"
         found = self._page(
-            "SELECT session_no, summary, session_id FROM sessions WHERE summary <> x'' AND (:name IS NULL"
-            " OR session_id = lower(:name) OR name = :name"
-            f" OR (length(:name) >= 4 AND substr(session_id, -length(:name)) = lower(:name))){probes}"
+            "SELECT session_no, summary, session_id FROM sessions WHERE summary <> x''"
+            " AND ((:name IS NULL OR name = :name) AND NOT is_probe OR session_id = lower(:name)"
+            f" OR (length(:name) >= {MIN_DIGITS} AND substr(session_id, -length(:name)) = lower(:name)))"
             " ORDER BY started_at_us DESC, session_no DESC LIMIT 100",
             {"name": name},
         )
@@ -130,10 +132,12 @@ class StoreReader:
 
     def event(self, session_no: int, seq: int) -> Event:
         """Return one event.  Raises KilometersError where there is none."""
-        rows = self._page(f"SELECT {_FIELDS} FROM events WHERE event_id = :id", {"id": session_no << SEQ_BITS | seq})
+        is_possible = seq < 1 << SEQ_BITS
+        sql = "SELECT wire FROM events WHERE event_id = :id"
+        rows = self._page(sql, {"id": session_no << SEQ_BITS | seq}) if is_possible else []
         if not rows:
             raise KilometersError(f"the session has no event {seq}.", "See its events with: km events SESSION")
-        return decode(rows[0][1])
+        return decode(rows[0][0])
 
     def events(
         self, session_no: int | None, wanted: EventFilter, *, limit: int | None = None, newest_first: bool = False
@@ -144,12 +148,12 @@ class StoreReader:
         """
         conditions, values = wanted.conditions()
         low = 0 if session_no is None else session_no << SEQ_BITS
-        high = 2**62 if session_no is None else (session_no + 1) << SEQ_BITS
+        high = NO_LIMIT if session_no is None else (session_no + 1) << SEQ_BITS
         order, compare = ("DESC", "<") if newest_first else ("ASC", ">")
         # The same millisecond may hold events of many sessions: (at_us, event_id) is the place in the order of all.
         key = "event_id" if session_no is not None else "(at_us, event_id)"
         after = (high, high) if newest_first else (low - 1, low - 1)
-        left = limit if limit is not None else 2**62
+        left = limit if limit is not None else NO_LIMIT
         while left > 0:
             place = ":after_id" if session_no is not None else "(:after_us, :after_id)"
             bounds = "event_id >= :low AND event_id < :high AND" if session_no is not None else ""

@@ -9,6 +9,7 @@ record.  Started by election.py with recorder.lock inherited.
 """
 
 import os
+import sys
 import time
 
 import apsw
@@ -24,6 +25,9 @@ from kilometers.recording import STEP_BYTES, Recording
 from kilometers.retention import Retention
 from kilometers.store import Store, StoreTooNew, move_aside
 from kilometers.watch import Watcher
+
+if sys.platform != "win32":
+    from kilometers.child import close_inherited_fds
 
 COMMIT_EVERY_S = 0.05
 LINGER_S = 10.0
@@ -94,7 +98,7 @@ class Recorder:
             self.committed_s = time.monotonic()
             reach("committed")
             for recording in touched:
-                recording.unlink(os.path.join(self.home.journal_folder, recording.journal_id))
+                recording.unlink_recorded(self.home.marker(recording.journal_id))
             reach("unlinked")
         for recording in [recording for recording in self.recordings.values() if recording.is_finished]:
             self.log.info("session recorded", session_id=recording.journal_id)
@@ -134,19 +138,19 @@ class Recorder:
             recording.resume()
         if recording.is_finished:
             recording.reader.refresh(files)
-            recording.unlink(os.path.join(self.home.journal_folder, session_id))
+            recording.unlink_recorded(self.home.marker(session_id))
             return
         self.recordings[session_id] = recording
 
     def lose(self, session_id: str) -> None:
         """End a session whose journal has disappeared."""
         recording = self.recordings.get(session_id) or Recording(session_id, self.store, self.note, self.install_id)
-        if not recording.is_finished and not recording.is_elsewhere:
+        if not recording.is_finished and not recording.is_from_copied_home:
             self.log.warning("journal lost", session_id=session_id)
             recording.lose()
             with self.store.transaction():
                 recording.save()
-        recording.unlink(os.path.join(self.home.journal_folder, session_id))
+        recording.unlink_recorded(self.home.marker(session_id))
         recording.close()
         self.recordings.pop(session_id, None)
 
@@ -229,6 +233,7 @@ class Recorder:
 
     def open_store(self) -> None:
         """Open the store, waiting for as long as the disk does not let us.  Raises StoreTooNew."""
+        is_said = False
         while True:
             try:
                 self.store = self.try_to_open_store()
@@ -238,7 +243,9 @@ class Recorder:
             except (apsw.CorruptError, apsw.NotADBError) as error:
                 self.set_store_aside(str(error))
             except (*UNWRITABLE, OSError) as error:
-                self.log.warning("the store cannot be opened; waiting", error=str(error))
+                if not is_said:
+                    self.log.warning("the store cannot be opened; waiting", error=str(error))
+                is_said = True
                 time.sleep(RETRY_STORE_S)
             else:
                 return
@@ -333,6 +340,9 @@ def take_lock(home: paths.Home) -> int | None:
 def run() -> int:
     """Record until nothing is left to record; leave at once if another recorder works."""
     home = paths.find_home()
+    if sys.platform != "win32":
+        # What the relay's client gave it is not ours to keep open.
+        close_inherited_fds(above=election.INHERITED_LOCK_FD)
     os.umask(0o077)
     os.chdir(os.path.abspath(os.sep))
     paths.make_home(home)
@@ -349,6 +359,9 @@ def run() -> int:
     recorder.write_lock_file()
     try:
         return recorder.run()
+    except StoreTooNew as error:
+        recorder.log.warning("the store is newer", error=str(error))
+        return error.exit_status
     except journal_reader.JournalTooNew as error:
         recorder.log.warning("a newer km wrote this journal; it is left to the newer km", journal=str(error))
         return EXIT_OK

@@ -10,7 +10,7 @@ from kilometers import journal_reader
 from kilometers.core import journal
 from kilometers.core.pairing import Call
 from kilometers.core.session import Session, SessionState, new_state
-from kilometers.core.session_id import make_session_id
+from kilometers.core.session_id import make_session_id, started_ms
 from kilometers.core.summary import summarize
 from kilometers.faults import reach
 from kilometers.journal_reader import JournalReader, Lost
@@ -33,7 +33,7 @@ class Recording:
         self.is_finished = False
         self.is_lost = False
         """It ended because its journal had disappeared."""
-        self.is_elsewhere = False
+        self.is_from_copied_home = False
         """It was begun in the home that this one is a copy of: how it ended is not known here."""
         self.has_news = True
         self._session: Session | None = None
@@ -44,7 +44,7 @@ class Recording:
             self._session = self._make_session(kept.state, kept.calls)
             self.is_finished = kept.is_ended
             self.is_lost = kept.is_ended and kept.state.is_lost
-            self.is_elsewhere = kept.install_id != install_id
+            self.is_from_copied_home = kept.install_id != install_id
 
     def _make_session(self, state: SessionState, calls: list[Call] | None = None) -> Session:
         def is_poison(stream: int, offset: int, size_bytes: int) -> bool:
@@ -95,23 +95,23 @@ class Recording:
         if session is None:
             return
         state = session.sync_state()
+        continues = self.journal_id if state.session_id != self.journal_id else None
         if not self._number:
-            continues = self.journal_id if state.session_id != self.journal_id else None
             self._number = self.store.add_session(
                 state, journal_id=self.journal_id, continues=continues, install_id=self.install_id
             )
         self.store.add_events(self._number, session.take_rows())
         self.store.save_calls(self._number, session.pairing.take_changes())
         summary = summarize(state, is_ended=self.is_finished)
-        summary.continues = self.journal_id if state.session_id != self.journal_id else None
+        summary.continues = continues
         self.store.save_session(self._number, state, summary)
 
-    def unlink(self, marker: str) -> None:
+    def unlink_recorded(self, marker: str) -> None:
         """Unlink what is recorded; after the commit."""
         session = self._session
         if session is None:
             return
-        if self.is_finished or self.is_elsewhere:
+        if self.is_finished or self.is_from_copied_home:
             if os.path.exists(marker):
                 os.unlink(marker)
             self.reader.unlink_all()
@@ -129,9 +129,9 @@ class Recording:
     def _begin(self) -> Session:
         """Make the session; as a new stream where the store that had it was lost and a new one was begun."""
         base = self.reader.first_base or (0, 0, 0)
-        is_elsewhere = any(base) and started_ms(self.journal_id) < int(self.store.meta("begun_at_ms") or 0)
-        state = new_state(make_session_id(time.time_ns(), os.urandom(10)) if is_elsewhere else self.journal_id)
-        if is_elsewhere:
+        is_in_lost_store = any(base) and started_ms(self.journal_id) < int(self.store.meta("begun_at_ms") or 0)
+        state = new_state(make_session_id(time.time_ns(), os.urandom(10)) if is_in_lost_store else self.journal_id)
+        if is_in_lost_store:
             for number, offset in zip(journal.STREAMS, base, strict=True):
                 state.stream(number).consumed = offset
                 state.stream(number).is_torn = True
@@ -144,8 +144,3 @@ class Recording:
                 session.take_totals(lost.offsets, lost.reason, lost.wall_ns)
         session.finish(time.time_ns())
         self.is_finished = True
-
-
-def started_ms(session_id: str) -> int:
-    """Return the time in a UUIDv7, in ms since the epoch."""
-    return int(session_id.replace("-", "")[:12], 16)

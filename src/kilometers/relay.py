@@ -240,13 +240,13 @@ def install_handlers(doorbell: Doorbell) -> None:
 
 def run(options: MonitorOptions, server: child.Server) -> int:
     """Relay and record until the server ends, and leave the process with its exit status."""
-    journal = Journal()
-    relay = Relay(server, journal)
-    capture = Capture(options, server, journal)
-    capture.begin()
     try:
+        journal = Journal()
+        relay = Relay(server, journal)
+        capture = Capture(options, server, journal)
+        capture.begin()
         relay.start()
-    except RuntimeError as error:  # no thread is to be had: nothing has been forwarded yet
+    except (OSError, RuntimeError) as error:  # no pipe or no thread is to be had: nothing has been forwarded yet
         server.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
         os.write(2, f"km: cannot begin: {error}.\n".encode())
         os._exit(EXIT_CANNOT_BEGIN)

@@ -1,8 +1,8 @@
 """Retention: sessions older than `retention_days` go, then the oldest until the store fits into `retention_mb`."""
 
 import time
-import tomllib
 
+from kilometers.config_file import read_config
 from kilometers.core import settings
 from kilometers.paths import Home
 from kilometers.store import Store
@@ -41,12 +41,7 @@ class Retention:
 
 def limits(home: Home) -> tuple[int, int]:
     """Return the days and megabytes that config.toml says; the defaults where it cannot be understood."""
-    config: dict[str, object] = {}
-    try:
-        with open(home.config_file, "rb") as file:
-            config = tomllib.load(file)
-    except (OSError, ValueError):
-        pass
+    config, _ = read_config(home.config_file)
     found = []
     for name in (settings.RETENTION_DAYS, settings.RETENTION_MB):
         try:

@@ -124,7 +124,10 @@ def test_show_pairs_calls_with_their_answers(recorded: Sessions) -> None:
     [
         (["events", "nobody"], 1, 'no session "nobody"'),
         (["show", "server-0:99"], 1, "has no event 99"),
-        (["show", "server-0:x"], 2, "is no SESSION:SEQ"),
+        (["show", "server-0:x"], 1, 'no session "server-0:x"'),
+        (["show", "server-0:4294967296"], 1, "has no event 4294967296"),
+        (["show", "server-0:99999999999999999999"], 1, "has no event"),
+        (["events", "--since", "99999999999999999d"], 2, "is no time"),
         (["events", "--since", "yesterday"], 2, "is no time"),
         (["events", "--status", "fine"], 2, "fine"),
         (["monitor"], 2, "CMD"),

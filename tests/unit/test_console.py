@@ -33,7 +33,7 @@ def test_duration_is_shown_with_its_unit(microseconds: int, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size_bytes", "shown"), [(0, "0 B"), (999, "999 B"), (12_340, "12.3 kB"), (5 * 10**9, "5 GB")]
+    ("size_bytes", "shown"), [(0, "0 B"), (999, "999 B"), (999_999, "1 MB"), (12_340, "12.3 kB"), (5 * 10**9, "5 GB")]
 )
 def test_size_is_shown_with_its_unit(size_bytes: int, shown: str) -> None:
     assert size(size_bytes) == shown

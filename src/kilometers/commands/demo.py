@@ -5,13 +5,16 @@ Both are built in and speak JSON-RPC over stdio; they run in a home of their own
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from typing import Any
 
 from kilometers import console, election, locks, paths
+from kilometers.commands import sessions, show
 from kilometers.errors import EXIT_OK, KilometersError
 
 ANSWER_TIMEOUT_S = 10.0
@@ -37,15 +40,14 @@ def run() -> int:
     """Run the conversation, then show its session."""
     with tempfile.TemporaryDirectory(prefix="km-demo-") as folder:
         os.environ["KILOMETERS_HOME"] = folder
-        converse()
-        from kilometers.commands import sessions, show
-
-        console.say("A client called a server through `km monitor`. What km saw:\n")
-        sessions.run(since=None, search=None, limit=None, with_probes=False, as_json=False)
-        sys.stdout.flush()
-        show.run(None, as_json=False)
-        sys.stdout.flush()
-        stop_recorder(paths.find_home())
+        try:
+            converse()
+            console.say("A client called a server through `km monitor`. What km saw:\n")
+            sessions.run(since=None, search=None, limit=None, with_probes=False, as_json=False)
+            show.run(None, as_json=False)
+            sys.stdout.flush()
+        finally:
+            stop_recorder(paths.find_home())
     console.say("\nNow wrap your own server: km monitor -- COMMAND")
     return EXIT_OK
 
@@ -60,6 +62,9 @@ def converse() -> None:
     )
     assert relay.stdin is not None
     assert relay.stdout is not None
+    deadline = threading.Timer(ANSWER_TIMEOUT_S, relay.kill)
+    deadline.daemon = True
+    deadline.start()
     for number, (method, params) in enumerate(CALLS):
         frame = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
         relay.stdin.write(json.dumps(frame).encode() + b"\n")
@@ -68,18 +73,21 @@ def converse() -> None:
             if json.loads(line).get("id") == number:
                 break
         else:
-            raise KilometersError("the demo's server ended too early.", "Try again with: km monitor -v -- COMMAND")
+            raise KilometersError("the demo's server did not answer.", "What does `km monitor -v -- cat` say?")
     relay.stdin.close()
-    relay.wait(ANSWER_TIMEOUT_S)
+    relay.wait()
+    deadline.cancel()
 
 
 def stop_recorder(home: paths.Home) -> None:
     """End the demo's own recorder, so that its home can go; it leaves at once on TERM."""
+    if not os.path.exists(home.recorder_lock):
+        return
     fd = election.open_lock(home)
     try:
         pid = election.read_lock(fd).pid
         if pid and not locks.try_lock(fd):
-            os.kill(pid, 15)
+            os.kill(pid, signal.SIGTERM)
             deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
             while not locks.try_lock(fd) and time.monotonic() < deadline_s:
                 time.sleep(0.01)

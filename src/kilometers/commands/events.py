@@ -8,6 +8,7 @@ import msgspec
 from kilometers import console
 from kilometers.commands.reading import open_store, parse_since
 from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, decode
+from kilometers.core.session_id import short_id
 from kilometers.queries import EventFilter
 
 COLUMNS = ("SESSION", "SEQ", "AT", "", "KIND", "METHOD", "TARGET", "STATUS", "TIME", "SIZE")
@@ -39,7 +40,7 @@ def run(session: str | None, wanted: Wanted, *, with_all: bool, as_json: bool) -
     if wanted.search is None and is_tail(wanted, as_json=as_json):
         found = iter(list(found)[::-1])
     if as_json:
-        print_wires(found)
+        print_wires(found, is_search=wanted.search is not None)
     elif wanted.search is not None:
         print_as_found(found)
     else:
@@ -61,20 +62,23 @@ def is_tail(wanted: Wanted, *, as_json: bool) -> bool:
 def print_as_found(found: Iterator[bytes]) -> None:
     """Print each event at once: a search may take a while."""
     for wire in found:
-        console.write_line("\t".join(console.printable(cell) for cell in row(decode(wire))))
+        cells = row(decode(wire))
+        console.write_line("\t".join(map(console.printable, cells) if console.is_terminal() else cells))
         sys.stdout.buffer.flush()
 
 
-def print_wires(found: Iterator[bytes]) -> None:
-    """Print events as they stand in the store, one per line."""
+def print_wires(found: Iterator[bytes], *, is_search: bool = False) -> None:
+    """Print events as they stand in the store, one per line; of a search each at once."""
     for wire in found:
         sys.stdout.buffer.write(wire + b"\n")
+        if is_search:
+            sys.stdout.buffer.flush()
 
 
 def row(event: Event) -> tuple[str, ...]:
     """Return an event's cells."""
     return (
-        event.session_id[-8:],
+        short_id(event.session_id),
         str(event.seq),
         console.clock(event.at),
         ARROWS.get(event.direction, ""),

@@ -10,6 +10,7 @@ from kilometers.queries import StoreReader
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 CATCH_UP_S = 3.0
 LOOK_EVERY_S = 0.02
+MAX_DIGITS = 6  # of a number of days or weeks: more lie before the epoch of every calendar
 
 
 def open_store() -> StoreReader:
@@ -61,7 +62,7 @@ def parse_since(text: str | None) -> int | None:
     if text is None:
         return None
     number, unit = text[:-1], text[-1:]
-    if number.isascii() and number.isdigit() and unit in UNITS_S:
+    if number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS and unit in UNITS_S:
         return time.time_ns() // 1000 - int(number) * UNITS_S[unit] * 1_000_000
     try:
         moment = datetime.fromisoformat(text).astimezone(UTC)

@@ -2,6 +2,7 @@
 
 from kilometers import console
 from kilometers.commands.reading import open_store, parse_since
+from kilometers.core.session_id import short_id
 from kilometers.core.summary import SessionSummary
 
 COLUMNS = ("SESSION", "SERVER", "CLIENT", "STARTED", "CALLS", "ERRORS", "GAPS", "EVENTS", "STATUS")
@@ -34,11 +35,6 @@ def row(summary: SessionSummary) -> tuple[str, ...]:
         str(summary.events),
         status(summary),
     )
-
-
-def short_id(session_id: str) -> str:
-    """Return what lists show of an id: its last 8 digits, since the first are a time."""
-    return session_id[-8:]
 
 
 def status(summary: SessionSummary) -> str:

@@ -6,10 +6,10 @@ from kilometers import console
 from kilometers.commands.events import print_wires
 from kilometers.commands.events import row as event_row
 from kilometers.commands.reading import open_store
-from kilometers.commands.sessions import short_id, status
+from kilometers.commands.sessions import status
 from kilometers.core.event import Event, decode
+from kilometers.core.session_id import short_id
 from kilometers.core.summary import SessionSummary
-from kilometers.errors import EXIT_USAGE, KilometersError
 from kilometers.queries import EventFilter, StoreReader
 
 BAR_WIDTH = 24
@@ -18,14 +18,11 @@ COLUMNS = ("SEQ", "AT", "", "METHOD", "TARGET", "STATUS", "TIME", "BAR")
 
 def run(place: str | None, *, as_json: bool) -> None:
     """Show SESSION or SESSION:SEQ."""
-    session, colon, seq = (place or "").partition(":")
-    if colon and not (seq.isascii() and seq.isdigit()):
-        raise KilometersError(
-            f'"{place}" is no SESSION:SEQ.', "Example: km show server-everything:12", exit_status=EXIT_USAGE
-        )
+    session, colon, seq = (place or "").rpartition(":")
+    is_event = bool(colon) and seq.isascii() and seq.isdigit()
     store = open_store()
-    number, summary = store.find_session(session or None)
-    if colon:
+    number, summary = store.find_session((session if is_event else place) or None)
+    if is_event:
         show_event(store.event(number, int(seq)), as_json=as_json)
     elif as_json:
         print_wires(store.events(number, EventFilter()))

@@ -6,6 +6,8 @@ import msgspec
 
 from kilometers import console, election, journal_reader, locks, paths
 from kilometers.commands.reading import journal_files
+from kilometers.config_file import read_config
+from kilometers.core import settings
 from kilometers.errors import KilometersError
 from kilometers.queries import StoreReader
 
@@ -41,7 +43,10 @@ def run(*, as_json: bool) -> None:
 
 def read_status(home: paths.Home) -> Status:
     """Look at the lock, the journals and the store."""
-    folder = next((folder for folder in home.journal_folders() if paths.is_private_folder(folder)), home.journal_folder)
+    config, config_problem = read_config(home.config_file)
+    journal_dir = settings.resolve(settings.JOURNAL_DIR, environment=dict(os.environ), config=config).value
+    folders = home.journal_folders(journal_dir)
+    folder = next((folder for folder in folders if paths.is_private_folder(folder)), home.journal_folder)
     waiting = journal_files(home)
     status = Status(
         home=home.folder,
@@ -64,6 +69,7 @@ def read_status(home: paths.Home) -> Status:
         status.moved_aside = store.meta("moved_aside") or None
     except KilometersError as error:
         status.problem = str(error) if os.path.exists(home.store_file) else None
+    status.problem = status.problem or config_problem or None
     return status
 
 

@@ -39,7 +39,8 @@ from kilometers.core.frames import (
     read_frame,
 )
 from kilometers.core.pairing import Call, Pairing
-from kilometers.core.redact import redact
+from kilometers.core.redact import redact, redact_command
+from kilometers.core.session_id import session_bytes
 
 DIRECTIONS = {
     journal.CLIENT_TO_SERVER: CLIENT_TO_SERVER,
@@ -107,7 +108,7 @@ class Row(msgspec.Struct, gc=False):
 
 def new_state(session_id: str) -> SessionState:
     """Return the state before the first record."""
-    return SessionState(session_id, bytes.fromhex(session_id.replace("-", "")))
+    return SessionState(session_id, session_bytes(session_id))
 
 
 def never_poison(_stream: int, _offset: int, _size_bytes: int) -> bool:
@@ -201,7 +202,8 @@ class Session:
 
     def _start(self, record: journal.Record) -> None:
         if not self.state.fields:
-            self.state.fields = _as_text(journal.read_fields(bytes(record.data)))
+            fields = _as_text(journal.read_fields(bytes(record.data)))
+            self.state.fields = {**fields, "argv": redact_command(fields.get("argv", []))}
             self.state.started_ns = record.wall_ns
             self._keeps_payloads = self._captures_payloads()
 
@@ -279,9 +281,10 @@ class Session:
         event = self._event("undecodable", direction, wall_ns)
         event.size_bytes = size_bytes
         event.reason = reason
-        if data and self._keeps_payloads and reason != CRASHED_RECORDER:
-            text = excerpt(data)
-            self._keep(event, msgspec.json.encode(text), is_exact=False)
+        if not self._keeps_payloads:
+            event.payload_state = "omitted"
+        elif data and reason != CRASHED_RECORDER:
+            self._keep(event, msgspec.json.encode(excerpt(data)), is_exact=False)
         self._add(event)
 
     def _log(self, frame: Frame, wall_ns: int) -> None:
@@ -289,6 +292,8 @@ class Session:
         event.size_bytes = frame.size_bytes
         if self._keeps_payloads:
             self._keep(event, msgspec.json.encode(frame.data.decode("utf-8", "replace")), is_exact=True)
+        else:
+            event.payload_state = "omitted"
         self._add(event)
 
     def _message(

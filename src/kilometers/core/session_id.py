@@ -16,6 +16,21 @@ def make_session_id(wall_ns: int, random_bytes: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def session_bytes(session_id: str) -> bytes:
+    """Return a session id's 16 bytes."""
+    return bytes.fromhex(session_id.replace("-", ""))
+
+
+def started_ms(session_id: str) -> int:
+    """Return the time in a session id, in ms since the epoch."""
+    return int.from_bytes(session_bytes(session_id)[:6], "big")
+
+
+def short_id(session_id: str) -> str:
+    """Return what lists show of an id: its last 8 digits, since the first are a time."""
+    return session_id[-8:]
+
+
 def is_session_id(text: str) -> bool:
     """Whether *text* has the shape of a session id."""
     digits = text.replace("-", "")

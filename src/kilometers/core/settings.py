@@ -1,5 +1,8 @@
 """Settings: flag > environment (`KILOMETERS_…`) > config.toml > default.
 
+The environment is the relay's: it says `capture` and `journal_dir` of its own session.  How long sessions are kept is
+for the recorder, which serves all sessions, so config.toml alone says that.
+
 Pure: the caller reads the file and the environment.  Used by the relay, so it imports nothing.
 """
 
@@ -17,8 +20,6 @@ SETTINGS: dict[str, tuple[str, str]] = {
 }
 CHOICES = {CAPTURE: ("full", "metadata", "off")}
 NUMBERS = (RETENTION_DAYS, RETENTION_MB)
-# What is applied when config.toml cannot be understood: the safe side.
-CAPTURE_WHEN_UNREADABLE = "metadata"
 
 
 class Resolved:
@@ -29,6 +30,10 @@ class Resolved:
     def __init__(self, value: str, source: str) -> None:
         self.value = value
         self.source = source
+
+
+# What is applied where nobody can say what was meant.
+SAFE_CAPTURE = Resolved("metadata", "the safe side: the settings could not be read")
 
 
 def variable(name: str) -> str:

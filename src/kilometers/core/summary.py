@@ -5,7 +5,6 @@ from datetime import datetime
 import msgspec
 
 from kilometers.core.event import Implementation, at_time
-from kilometers.core.redact import redact_command
 from kilometers.core.session import SessionState
 
 
@@ -48,7 +47,7 @@ def summarize(state: SessionState, *, is_ended: bool) -> SessionSummary:
     summary = SessionSummary(
         session_id=state.session_id,
         name=first("name"),
-        command=redact_command(state.fields.get("argv", [])),
+        command=state.fields.get("argv", []),
         started_at=at_time(state.started_ns) if state.started_ns else None,
         client=state.conversation.client,
         server=state.conversation.server,

@@ -1,6 +1,7 @@
-"""The seam where payloads are redacted: everything that is kept goes through `redact`, nothing goes around it.
+"""The seam where what is kept is redacted: every payload, excerpt and log line, and the server's command line.
 
-Nothing is detected yet: what comes in goes out.
+Nothing is detected yet: what comes in goes out.  Facts (methods, targets, ids, names of clients and servers) are read
+from the message and kept as they are.
 """
 
 
