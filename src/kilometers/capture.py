@@ -18,8 +18,9 @@ from kilometers.core.monitor_options import MonitorOptions
 from kilometers.core.server_name import server_name
 from kilometers.core.session_id import make_session_id
 from kilometers.election import Election, LockFile, name_newest, open_lock, read_lock, write_lock
-from kilometers.journal_writer import Journal, SegmentFiles
+from kilometers.journal_writer import Journal
 from kilometers.machine import boot_id, memory_identity
+from kilometers.segment_files import SegmentFiles
 
 # Waits of 5 ms, not one of 50 or 200: on a busy machine our own waits are stretched as much as the helper's work.
 WAIT_S = 0.005

@@ -10,6 +10,7 @@ import click
 from kilometers import __version__
 from kilometers.commands import demo, events, monitor, sessions, show, status, version
 from kilometers.core import monitor_options
+from kilometers.core.event import STATUSES
 from kilometers.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -86,9 +87,9 @@ def _sessions(since: str | None, search: str | None, limit: int | None, with_all
 @click.option("--tool", metavar="GLOB", help="Only calls of this tool.")
 @click.option(
     "--status",
-    type=click.Choice(["ok", "error", "tool_error", "cancelled", "input_required"]),
+    type=click.Choice(STATUSES),
     metavar="STATUS",
-    help="Only answers with: ok, error, tool_error, cancelled, input_required.",
+    help=f"Only answers with: {', '.join(STATUSES)}.",
 )
 @SINCE
 @click.option(

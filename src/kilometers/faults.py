@@ -8,11 +8,21 @@ import os
 import signal
 
 POINTS = (
-    "started", "scanned", "frame", "read", "in_transaction", "before_commit", "committed", "unlinked", "finished",
-    "leaving",
+    "started", "scanned", "frame", "noted", "read", "in_transaction", "before_commit", "committed", "unlinked",
+    "finished", "leaving",
 )  # fmt: skip
 
-_armed: list[object] = ["", 0, ""]
+
+class Fault:
+    """The point at which this process dies; none unless a test has armed one."""
+
+    def __init__(self) -> None:
+        self.point = ""
+        self.count = 0
+        self.path = ""
+
+
+ARMED = Fault()
 
 
 def arm(home_folder: str) -> None:
@@ -21,21 +31,21 @@ def arm(home_folder: str) -> None:
     try:
         with open(path) as file:
             point, count = file.read().split()
+            ARMED.point, ARMED.count, ARMED.path = point, int(count), path
     except (OSError, ValueError):
         return
-    _armed[:] = [point, int(count), path]
 
 
 def reach(point: str) -> None:
     """Die here if that is what the test wants."""
-    if _armed[0] != point:
+    if ARMED.point != point:
         return
-    _armed[1] = int(str(_armed[1])) - 1
-    if _armed[1] == 0:
-        os.unlink(str(_armed[2]))
+    ARMED.count -= 1
+    if ARMED.count == 0:
+        os.unlink(ARMED.path)
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def linger_s(usual_s: float) -> float:
     """Return how long an idle recorder stays; not long where a test wants to see it leave."""
-    return 0.1 if _armed[0] == "leaving" else usual_s
+    return 0.1 if ARMED.point == "leaving" else usual_s

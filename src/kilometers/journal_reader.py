@@ -107,10 +107,6 @@ class JournalReader:
             if ending.isdigit():
                 self._segments[int(ending)] = path
 
-    def has_segment(self) -> bool:
-        """Whether any segment is there, read or not."""
-        return bool(self._segments)
-
     def read(self, *, is_dead: bool) -> Iterator[journal.Record | Lost]:
         """Yield what has come in since the last time.  Raises JournalTooNew; OSError for a folder that went away.
 
@@ -129,7 +125,7 @@ class JournalReader:
             return
 
     def last_words(self) -> Iterator[Lost]:
-        """Yield what the slots of a dead session's segments, and its torn tail, say of bytes that are in no record."""
+        """Yield what the slots of a dead session's segments say of bytes that are in no record."""
         for number in sorted(self._segments):
             try:
                 with open(self._segments[number], "rb") as file:

@@ -14,15 +14,15 @@ import sys
 import zlib
 
 RAM_MAGICS = (0x01021994, 0x858458F6)  # tmpfs, ramfs: statfs(2)
-NETWORK_MAGICS = (
-    0x6969,
-    0x517B,
-    0xFE534D42,
-    0xFF534D42,
-    0x01021997,
-    0x5346414F,
-    0x00C36400,
-)  # nfs smb smb2 cifs 9p afs ceph
+NETWORK_MAGICS = {
+    0x6969: "nfs",
+    0x517B: "smb",
+    0xFE534D42: "smb2",
+    0xFF534D42: "cifs",
+    0x01021997: "9p",
+    0x5346414F: "afs",
+    0x00C36400: "ceph",
+}
 
 
 class Home:

@@ -49,6 +49,15 @@ class EventFilter(msgspec.Struct, frozen=True):
         return " AND ".join(parts), {**msgspec.structs.asdict(self), "escaped": json.dumps(self.search or "")[1:-1]}
 
 
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store holds."""
+
+    sessions: int
+    events: int
+    gaps: int
+    size_bytes: int
+
+
 class NothingRecorded(KilometersError):
     """There is no store yet."""
 
@@ -173,17 +182,16 @@ class StoreReader:
                 return
             after = (page[-1][0], page[-1][1])
 
-    def totals(self) -> dict[str, int]:
-        """Return how many sessions, events and gaps there are, how many sessions live, and the store's size."""
-        row = self._page(
-            "SELECT count(*), count(*) FILTER (WHERE ended_at_us IS NULL),"
-            " coalesce(sum(json_extract(summary, '$.events')), 0), coalesce(sum(json_extract(summary, '$.gaps')), 0)"
-            " FROM (SELECT ended_at_us, CAST(summary AS text) AS summary FROM sessions WHERE summary <> x'')",
+    def totals(self) -> Totals:
+        """Return what there is, all sessions together."""
+        sessions, events, gaps = self._page(
+            "SELECT count(*), coalesce(sum(json_extract(summary, '$.events')), 0),"
+            " coalesce(sum(json_extract(summary, '$.gaps')), 0)"
+            " FROM (SELECT CAST(summary AS text) AS summary FROM sessions WHERE summary <> x'')",
             {},
         )[0]
         pages, page_size = (int(self.connection.pragma(name)) for name in ("page_count", "page_size"))
-        names = ("sessions", "live_sessions", "events", "gaps")
-        return {**dict(zip(names, map(int, row), strict=True)), "size_bytes": pages * page_size}
+        return Totals(sessions=sessions, events=events, gaps=gaps, size_bytes=pages * page_size)
 
     def _page(self, sql: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
         known = {name: value for name, value in values.items() if f":{name}" in sql}

@@ -29,13 +29,13 @@ from kilometers.watch import Watcher
 if sys.platform != "win32":
     from kilometers.child import close_inherited_fds
 
-COMMIT_EVERY_S = 0.05
-LINGER_S = 10.0
+COMMIT_EVERY_S = 0.05  # a third of what may pass from the wire to the store
+LINGER_S = 10.0  # a client that restarts its servers finds the recorder still there
 SLEEP_S = 60.0
 RETRY_STORE_S = 1.0
 RETRY_LOCK_S = 1.0
 LIVENESS_AGAIN_S = 0.05
-BALLAST_BYTES = 4 << 20
+BALLAST_BYTES = 4 << 20  # enough to checkpoint a WAL of the usual size
 
 UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError)
 
@@ -227,7 +227,7 @@ class Recorder:
         markers = journal_reader.find_markers(self.home.journal_folder)
         self.extra_folders.update(folder for folder in markers.values() if folder)
         found = journal_reader.find_sessions(self.folders())
-        for _, journal_id in self.store.unended_sessions(self.install_id):
+        for journal_id in self.store.unended_sessions(self.install_id):
             if journal_id not in found:
                 self.lose(journal_id)
 

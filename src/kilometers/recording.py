@@ -49,7 +49,9 @@ class Recording:
     def _make_session(self, state: SessionState, calls: list[Call] | None = None) -> Session:
         def is_poison(stream: int, offset: int, size_bytes: int) -> bool:
             reach("frame")
-            return self.note.is_poison(self.journal_id, stream, offset, size_bytes)
+            is_poison = self.note.is_poison(self.journal_id, stream, offset, size_bytes)
+            reach("noted")
+            return is_poison
 
         return Session(state, calls, is_poison=is_poison)
 

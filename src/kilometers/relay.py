@@ -54,8 +54,8 @@ class Pump:
         try:
             self._pump()
         finally:
-            end_of(self.source_fd)
-            end_of(self.sink_fd)
+            close_stream(self.source_fd)
+            close_stream(self.sink_fd)
             self.has_ended = True
             self.doorbell.ring(PUMP_ENDED)
 
@@ -68,9 +68,9 @@ class Pump:
             self.last_active_s = monotonic_ns / 1e9
             data = room[:length]
             self.journal.append(
-                self.stream,
                 self.buffer,
-                length,
+                kind=self.stream,
+                length=length,
                 monotonic_ns=monotonic_ns,
                 wall_ns=wall_ns,
                 crc=layout.payload_crc(data),
@@ -122,7 +122,7 @@ def wait_until_ready(fd: int, *, is_for_reading: bool) -> None:
     poll.poll()
 
 
-def end_of(fd: int) -> None:
+def close_stream(fd: int) -> None:
     """Close a descriptor of a stream; a standard one goes to /dev/null, so that nothing else can get its number."""
     if fd > 2:
         os.close(fd)
@@ -139,10 +139,10 @@ class Relay:
         self.server = server
         self.journal = journal
         self.doorbell = Doorbell()
-        self.inward = Pump(layout.CLIENT_TO_SERVER, 0, server.stdin_fd, journal, self.doorbell)
-        self.outward = [Pump(layout.SERVER_TO_CLIENT, server.stdout_fd, 1, journal, self.doorbell)]
+        self.client_to_server = Pump(layout.CLIENT_TO_SERVER, 0, server.stdin_fd, journal, self.doorbell)
+        self.from_server = [Pump(layout.SERVER_TO_CLIENT, server.stdout_fd, 1, journal, self.doorbell)]
         if server.stderr_fd is not None:
-            self.outward.append(Pump(layout.STDERR, server.stderr_fd, 2, journal, self.doorbell))
+            self.from_server.append(Pump(layout.STDERR, server.stderr_fd, 2, journal, self.doorbell))
         self.signal_to_pass: int | None = None
         self.pass_at_s = float("inf")
         self.kill_at_s = float("inf")
@@ -151,7 +151,7 @@ class Relay:
 
     def start(self) -> None:
         """Let the bytes flow."""
-        for pump in (self.inward, *self.outward):
+        for pump in (self.client_to_server, *self.from_server):
             pump.start()
         if sys.platform == "win32":
             threading.Thread(target=self._ring_at_its_end, name="server", daemon=True).start()
@@ -197,7 +197,7 @@ class Relay:
 
     def is_drained(self, now_s: float) -> bool:
         """Whether everything the dead server wrote has been passed on, or what still holds its pipes is not it."""
-        open_pumps = [pump for pump in self.outward if not pump.has_ended]
+        open_pumps = [pump for pump in self.from_server if not pump.has_ended]
         if not open_pumps:
             return True
         if any(pump.is_writing for pump in open_pumps):
@@ -217,7 +217,7 @@ class Relay:
         if self.server.exit_status is None:
             deadline_s = min(self.pass_at_s, self.kill_at_s)
         else:
-            open_pumps = [pump for pump in self.outward if not pump.has_ended]
+            open_pumps = [pump for pump in self.from_server if not pump.has_ended]
             if open_pumps:
                 # A pump that is still writing has no deadline; look again, since it does not tell when it is done.
                 deadline_s = max(self.drained_at_s(open_pumps), time.monotonic() + 0.01)

@@ -221,12 +221,12 @@ class Store:
                 "INSERT OR REPLACE INTO open_calls (session_no, seq, call) VALUES (?, ?, ?)", kept
             )
 
-    def unended_sessions(self, install_id: str) -> list[tuple[str, str]]:
-        """Return (session_id, journal_id) of this install's sessions without an end."""
+    def unended_sessions(self, install_id: str) -> list[str]:
+        """Return the journal ids of this install's sessions without an end."""
         found = self.connection.execute(
-            "SELECT session_id, journal_id FROM sessions WHERE ended_at_us IS NULL AND install_id = ?", (install_id,)
+            "SELECT journal_id FROM sessions WHERE ended_at_us IS NULL AND install_id = ?", (install_id,)
         )
-        return [(str(session_id), str(journal_id)) for session_id, journal_id in found]
+        return [str(journal_id) for (journal_id,) in found]
 
     def delete_page(self, number: int) -> bool:
         """Delete DELETE_ROWS of a session's events in a transaction of their own; whether the session is gone.

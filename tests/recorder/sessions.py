@@ -19,7 +19,7 @@ from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, cha
 from kilometers.core.pairing import OPPOSITE
 from kilometers.store import SEQ_BITS
 
-SERVER = Path(__file__).parent / "answering_server.py"
+SERVER = [sys.executable, "-S", "-E", str(Path(__file__).parent / "answering_server.py")]
 KM = [sys.executable, "-E", "-P", "-m", "kilometers"]
 ONE_READ_BYTES = 256 * 1024
 
@@ -28,16 +28,24 @@ class Client:
     """One wrapped server with a client: counts every byte that it wrote and that it read back."""
 
     def __init__(
-        self, home: Path, name: str, *, environment: dict[str, str] | None = None, command: list[str] | None = None
+        self,
+        home: Path,
+        name: str,
+        *,
+        environment: dict[str, str] | None = None,
+        command: list[str] | None = None,
+        start_new_session: bool = False,
     ) -> None:
         self.name = name
+        self.read_file = home.parent / f"{name}.read"
         self.written = 0
         self.received = bytearray()
         self.relay = subprocess.Popen(
-            [*KM, "monitor", "--name", name, "--", *(command or [sys.executable, "-S", "-E", str(SERVER)])],
+            [*KM, "monitor", "--name", name, "--", *(command or [*SERVER, str(self.read_file)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            start_new_session=start_new_session,
             env={"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(home), **(environment or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -59,6 +67,10 @@ class Client:
                 rest = rest[count:]
         except BrokenPipeError:
             pass
+
+    def read_by_server(self) -> int:
+        """Return how many bytes the server is known to have read."""
+        return int(self.read_file.read_text()) if self.read_file.exists() else 0
 
     def call(self, number: int, size: int = 50) -> None:
         """Send one request."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kilometers import locks
-from kilometers.journal_writer import SESSION_CAP_BYTES
+from kilometers.segment_files import SESSION_CAP_BYTES
 from recorder.sessions import Client, Sessions, assert_equation, request, wait_until
 
 RELAY_PRIVATE_KB = 9_000  # the promise is 8 MB; pages are counted a little differently by every kernel

@@ -7,18 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import apsw
 
-from kilometers import election, paths
+from faults.disk_faults import DiskFaults
+from kilometers import __version__, election, paths
+from kilometers.core import journal
 from kilometers.core.pairing import Call
 from kilometers.core.session import new_state
 from kilometers.core.session_id import make_session_id
 from kilometers.core.summary import summarize
 from kilometers.retention import DAY_US, Retention
 from kilometers.store import Store
-from recorder.sessions import Sessions, wait_until
+from recorder.sessions import KM, Sessions, assert_equation, wait_until
 
 
 def test_newest_km_seen_is_the_one_that_records(sessions: Sessions, tmp_path: Path) -> None:
@@ -172,3 +175,74 @@ def test_reader_that_is_slow_does_not_hold_the_wal_back(sessions: Sessions) -> N
     reader.wait()
 
     assert busy == 0
+
+
+def test_recorder_that_this_home_cannot_see_makes_the_journal_go_to_the_home(sessions: Sessions) -> None:
+    """A container shares the home with a host whose recorder works: its RAM folders are not ours."""
+    fd = sessions.hold_recorder_lock()
+    content = election.LockFile({"version": [__version__], "command": election.own_command(), "boot_id": ["another"]})
+    election.write_lock(fd, content)
+    client = sessions.start()
+    client.call(1)
+    client.wait_for_answers(1)
+
+    assert sorted(path.suffix for path in Path(sessions.home.journal_folder).iterdir()) == ["", ".0", ".lock"]
+    client.end()
+    os.close(fd)
+    assert len(sessions.wait_until_recorded()) == 1
+
+
+def test_what_a_dead_recorder_said_of_its_machine_means_nothing(sessions: Sessions) -> None:
+    content = election.LockFile({"version": [__version__], "command": election.own_command(), "boot_id": ["another"]})
+    Path(sessions.home.recorder_lock).write_bytes(content.pack())
+    fd = os.open(sessions.home.recorder_lock, os.O_RDWR)
+    client = sessions.start()
+    client.call(1)
+    client.wait_for_answers(1)
+
+    assert not Path(sessions.home.journal_folder, f"{sessions.folder}.0").exists()
+    assert any(Path(folder).exists() for folder in sessions.home.ram_folders())
+    client.end()
+    os.close(fd)
+    assert len(sessions.wait_until_recorded()) == 1
+
+
+def test_newer_journal_is_left_to_the_newer_km(sessions: Sessions) -> None:
+    folder = Path(sessions.home.ram_folders()[-1])
+    os.makedirs(sessions.home.journal_folder, mode=0o700)
+    folder.mkdir(mode=0o700)
+    session_id = make_session_id(time.time_ns(), os.urandom(10))
+    page = bytearray(journal.pack_page(bytes.fromhex(session_id.replace("-", "")), 0, (0, 0, 0)))
+    page[4:6] = (99).to_bytes(2, "little")
+    page[52:56] = zlib.crc32(page[:52]).to_bytes(4, "little")
+    segment = folder / f"{session_id}.0"
+    segment.write_bytes(page)
+
+    done = sessions.km("recorder")
+    wait_until(lambda: b"newer km wrote this journal" in log_of(sessions), 10)
+
+    assert done.returncode == 0
+    assert segment.read_bytes() == page
+
+
+def log_of(sessions: Sessions) -> bytes:
+    path = Path(sessions.home.log_file)
+    return path.read_bytes() if path.exists() else b""
+
+
+def test_ballast_goes_when_the_disk_is_full_and_comes_back(sessions: Sessions, fault_library: Path) -> None:
+    ballast = sessions.folder / "ballast"
+    with DiskFaults(sessions.folder, library=fault_library) as faults:
+        environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder), **faults.env()}
+        subprocess.run([*KM, "recorder"], env=environment, check=True, timeout=20)
+        wait_until(ballast.exists, 10)
+        faults.set("enospc")
+        client = sessions.start()
+        for number in range(300):
+            client.call(number, size=5_000)
+        wait_until(lambda: not ballast.exists(), 20)
+        faults.clear()
+        wait_until(ballast.exists, 20)
+        client.end()
+
+    assert_equation([client], sessions.wait_until_recorded())

@@ -12,8 +12,9 @@ import pytest
 from kilometers.core.journal import SERVER_TO_CLIENT
 from kilometers.core.session_id import make_session_id
 from kilometers.doorbell import Doorbell
-from kilometers.journal_writer import Journal, SegmentFiles
+from kilometers.journal_writer import Journal
 from kilometers.relay import Pump
+from kilometers.segment_files import SegmentFiles
 
 CHUNKS = 100_000
 CHUNK = os.urandom(16_000)

@@ -14,7 +14,7 @@ def test_only_flexible_columns_give_way(widths: list[int], room: int) -> None:
 
     assert fitted[0] == widths[0]
     assert all(narrow <= wide for narrow, wide in zip(fitted, widths, strict=True))
-    is_least = all(narrow <= max(MIN_WIDTH, 0) or narrow == wide for narrow, wide in zip(fitted, widths, strict=True))
+    is_least = all(narrow <= MIN_WIDTH or narrow == wide for narrow, wide in zip(fitted, widths, strict=True))
     assert sum(fitted) + (GAP + 1) * 3 <= room or is_least
 
 

@@ -13,15 +13,8 @@ import pytest
 from kilometers import locks
 from kilometers.core import journal
 from kilometers.core.session_id import make_session_id
-from kilometers.journal_writer import (
-    QUEUE_CAP_BYTES,
-    RETRY_NS,
-    SEGMENT_AGE_NS,
-    SEGMENT_BYTES,
-    SESSION_CAP_BYTES,
-    Journal,
-    SegmentFiles,
-)
+from kilometers.journal_writer import QUEUE_CAP_BYTES, Journal
+from kilometers.segment_files import RETRY_NS, SEGMENT_AGE_NS, SEGMENT_BYTES, SESSION_CAP_BYTES, SegmentFiles
 from relay.wrapped import Captured, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="written for files that can be unlinked while open")
@@ -49,7 +42,8 @@ class Session:
     def append(self, data: bytes, kind: int = IN) -> None:
         buffer = bytearray(journal.HEADER_SIZE) + data
         crc = journal.payload_crc(memoryview(data))
-        self.journal.append(kind, buffer, len(data), monotonic_ns=self.now_ns, wall_ns=self.now_ns, crc=crc)
+        now_ns = self.now_ns
+        self.journal.append(buffer, kind=kind, length=len(data), monotonic_ns=now_ns, wall_ns=now_ns, crc=crc)
 
     def close(self, *fields: tuple[str, str]) -> None:
         self.journal.close([*fields], monotonic_ns=self.now_ns, wall_ns=self.now_ns)

@@ -172,16 +172,16 @@ def relay() -> Iterator[Relay]:
         os.close(fd)
 
 
-def set_outward(relay: Relay, **values: object) -> None:
-    for pump in relay.outward:
+def set_from_server(relay: Relay, **values: object) -> None:
+    for pump in relay.from_server:
         for name, value in values.items():
             setattr(pump, name, value)
 
 
-def test_relay_is_drained_once_all_outward_pumps_have_ended(relay: Relay) -> None:
-    relay.outward[0].has_ended = True
+def test_relay_is_drained_once_all_pumps_from_the_server_have_ended(relay: Relay) -> None:
+    relay.from_server[0].has_ended = True
     assert not relay.is_drained(100.0)
-    relay.outward[1].has_ended = True
+    relay.from_server[1].has_ended = True
     assert relay.is_drained(100.0)
 
 
@@ -195,20 +195,20 @@ def test_relay_is_drained_once_all_outward_pumps_have_ended(relay: Relay) -> Non
     ],
 )
 def test_silent_open_pipe_is_given_up_after_its_grace(relay: Relay, last_active_s: float, drained_at_s: float) -> None:
-    set_outward(relay, last_active_s=last_active_s)
+    set_from_server(relay, last_active_s=last_active_s)
 
     assert not relay.is_drained(drained_at_s - 0.001)
     assert relay.is_drained(drained_at_s)
 
 
 def test_slow_client_is_waited_for_however_long(relay: Relay) -> None:
-    set_outward(relay, is_writing=True)
+    set_from_server(relay, is_writing=True)
 
     assert not relay.is_drained(100 + 10 * DRAIN_MAX_S)
 
 
 def test_slow_client_that_said_leave_is_not_waited_for_long(relay: Relay) -> None:
-    set_outward(relay, is_writing=True)
+    set_from_server(relay, is_writing=True)
     relay.take_signal(signal.SIGTERM)
 
     assert not relay.is_drained(100.0)
@@ -216,7 +216,7 @@ def test_slow_client_that_said_leave_is_not_waited_for_long(relay: Relay) -> Non
 
 
 def test_client_that_said_leave_still_gets_what_is_in_the_pipe(relay: Relay) -> None:
-    set_outward(relay, last_active_s=100.0)
+    set_from_server(relay, last_active_s=100.0)
     relay.take_signal(signal.SIGTERM)
 
     assert not relay.is_drained(100.0)

@@ -64,8 +64,8 @@ def read_status(home: paths.Home) -> Status:
     try:
         store = StoreReader(home)
         totals = store.totals()
-        status.sessions, status.events, status.gaps = totals["sessions"], totals["events"], totals["gaps"]
-        status.size_bytes = totals["size_bytes"]
+        status.sessions, status.events, status.gaps = totals.sessions, totals.events, totals.gaps
+        status.size_bytes = totals.size_bytes
         status.moved_aside = store.meta("moved_aside") or None
     except KilometersError as error:
         status.problem = str(error) if os.path.exists(home.store_file) else None

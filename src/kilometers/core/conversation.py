@@ -13,7 +13,7 @@ import hashlib
 import msgspec
 
 from kilometers.core import facts
-from kilometers.core.event import Event, Implementation, cut_text
+from kilometers.core.event import Direction, Event, Implementation, cut_text
 from kilometers.core.frames import ABSENT, Message, text_of
 from kilometers.core.pairing import OPPOSITE, Call, Pairing
 
@@ -48,7 +48,7 @@ class Conversation:
         self.state = state
         self.pairing = pairing
 
-    def read(self, event: Event, direction: str, message: Message, monotonic_ns: int) -> None:
+    def read(self, event: Event, direction: Direction, message: Message, monotonic_ns: int) -> None:
         """Write the facts of *message*, which travels in *direction*, to its event."""
         event.request_id = cut_text(message.id_text) or None
         if message.kind == "request":
@@ -58,7 +58,7 @@ class Conversation:
         else:
             self._answer(event, direction, message, monotonic_ns)
 
-    def _request(self, event: Event, direction: str, message: Message, monotonic_ns: int) -> None:
+    def _request(self, event: Event, direction: Direction, message: Message, monotonic_ns: int) -> None:
         params = facts.read_params(message.params)
         meta = facts.read_meta(params.meta)
         event.method = cut_text(message.method)
@@ -98,7 +98,7 @@ class Conversation:
         self.state.protocol_version = event.protocol_version or self.state.protocol_version
         self.state.client = event.client or self.state.client
 
-    def _notification(self, event: Event, direction: str, message: Message, monotonic_ns: int) -> None:
+    def _notification(self, event: Event, direction: Direction, message: Message, monotonic_ns: int) -> None:
         params = facts.read_params(message.params)
         meta = facts.read_meta(params.meta)
         event.method = cut_text(message.method)
@@ -129,7 +129,7 @@ class Conversation:
         task = text_of(params.task_id) or facts.related_task(meta)
         return self.state.tasks.get(task or "")
 
-    def _answer(self, event: Event, direction: str, message: Message, monotonic_ns: int) -> None:
+    def _answer(self, event: Event, direction: Direction, message: Message, monotonic_ns: int) -> None:
         call = self.pairing.answer(direction, message.key)
         if call is not None:
             event.method, event.target, event.call_seq = call.method, call.target, call.call_seq

@@ -10,6 +10,7 @@ direction) counts apart.  Absent fields do not apply.
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
 
 import msgspec
 
@@ -21,8 +22,12 @@ EXCERPT_CHARACTERS = 200
 SHORTEST_CUT = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-CLIENT_TO_SERVER = "client_to_server"
-SERVER_TO_CLIENT = "server_to_client"
+Direction = Literal["client_to_server", "server_to_client"]
+Kind = Literal["request", "response", "error", "notification", "batch", "undecodable", "log", "gap"]
+Status = Literal["ok", "error", "tool_error", "cancelled", "input_required"]
+CLIENT_TO_SERVER: Direction = "client_to_server"
+SERVER_TO_CLIENT: Direction = "server_to_client"
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class Gap(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -46,14 +51,14 @@ class Event(msgspec.Struct, omit_defaults=True, gc=False):
     session_id: str
     seq: int
     at: datetime
-    kind: str
-    direction: str | None = None
+    kind: Kind
+    direction: Direction | None = None
     method: str | None = None
     target: str | None = None
     request_id: str | None = None
     call_seq: int | None = None
     duration_us: int | None = None
-    status: str | None = None
+    status: Status | None = None
     error_code: int | None = None
     size_bytes: int | None = None
     reason: str | None = None

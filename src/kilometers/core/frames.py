@@ -10,6 +10,7 @@ Source: the MCP specification's stdio transport, JSON-RPC 2.0, and what real SDK
 import hashlib
 import json
 import math
+from typing import Literal
 
 import msgspec
 
@@ -25,6 +26,7 @@ BLANK = b" \t\r"
 LF = 0x0A
 
 ABSENT = msgspec.Raw()
+MessageKind = Literal["request", "response", "error", "notification"]
 
 OVERSIZED = "oversized"
 BLANK_LINES = "blank"
@@ -161,7 +163,7 @@ class Undecodable(msgspec.Struct, gc=False):
 class Message(msgspec.Struct, gc=False):
     """One JSON-RPC message.  *key* identifies its id (see `id_key`); *payload* is the message as JSON in UTF-8."""
 
-    kind: str
+    kind: MessageKind
     payload: bytes
     is_exact: bool
     method: str = ""
@@ -251,7 +253,7 @@ def _message(envelope: _Envelope, payload: bytes, *, is_exact: bool) -> Message 
         method = text_of(envelope.method)
         if method is None or (has_id and not key):
             return Undecodable("invalid_request")
-        kind = "request" if has_id else "notification"
+        kind: MessageKind = "request" if has_id else "notification"
         return Message(kind, payload, is_exact, method, text_of_id(envelope.id), key, params=envelope.params)
     # Libraries of JSON-RPC 1.0 send both members, one of them null.
     if envelope.error is not ABSENT and (envelope.result is ABSENT or bytes(envelope.error) != b"null"):

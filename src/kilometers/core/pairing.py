@@ -15,7 +15,7 @@ Source: JSON-RPC 2.0; MCP revisions 2024-11-05 … 2026-07-28, "Cancellation", "
 
 import msgspec
 
-from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT
+from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Direction
 from kilometers.core.frames import other_key
 
 MAX_OPEN = 10_000
@@ -24,14 +24,14 @@ MAX_OPEN_NS = 24 * 3600 * 1_000_000_000
 MAX_CANCELLED_NS = 600 * 1_000_000_000
 SWEEP_EVERY_NS = 60 * 1_000_000_000
 LISTEN = "subscriptions/listen"
-OPPOSITE = {CLIENT_TO_SERVER: SERVER_TO_CLIENT, SERVER_TO_CLIENT: CLIENT_TO_SERVER}
+OPPOSITE: dict[Direction, Direction] = {CLIENT_TO_SERVER: SERVER_TO_CLIENT, SERVER_TO_CLIENT: CLIENT_TO_SERVER}
 
 
 class Call(msgspec.Struct, gc=False):
     """A request that waits for its answer; *call_seq* differs from *seq* in the later rounds of one call."""
 
     seq: int
-    direction: str
+    direction: Direction
     key: str
     method: str
     monotonic_ns: int
@@ -50,8 +50,8 @@ class Pairing:
         self.changes: dict[int, Call | None] = {}
         self.unanswered = 0
         self._calls: dict[int, Call] = {}
-        self._by_key: dict[tuple[str, str], list[Call]] = {}
-        self._by_token: dict[tuple[str, str], list[Call]] = {}
+        self._by_key: dict[tuple[Direction, str], list[Call]] = {}
+        self._by_token: dict[tuple[Direction, str], list[Call]] = {}
         self._listens: dict[int, Call] = {}
         self._sweeps = 0
         for call in calls or []:
@@ -70,14 +70,14 @@ class Pairing:
         if call.monotonic_ns // SWEEP_EVERY_NS > self._sweeps:
             self._sweep(call.monotonic_ns // SWEEP_EVERY_NS)
 
-    def answer(self, direction: str, key: str) -> Call | None:
+    def answer(self, direction: Direction, key: str) -> Call | None:
         """Return the call that an answer travelling in *direction* ends, or None for an orphan."""
         call = self._find(OPPOSITE[direction], key)
         if call is not None:
             self._remove(call)
         return call
 
-    def cancel(self, direction: str, key: str, monotonic_ns: int) -> Call | None:
+    def cancel(self, direction: Direction, key: str, monotonic_ns: int) -> Call | None:
         """Return the call that a cancellation travelling in *direction* names, kept for a late answer.
 
         It names a request of its own sender; only the end of a listen names one of the other side.
@@ -93,7 +93,7 @@ class Pairing:
         self.changes[call.seq] = call
         return call
 
-    def progress(self, direction: str, token: str) -> Call | None:
+    def progress(self, direction: Direction, token: str) -> Call | None:
         """Return the newest call whose sender chose *token*; progress travels against its request."""
         calls = self._by_token.get((OPPOSITE[direction], token))
         return calls[-1] if calls else None
@@ -113,7 +113,7 @@ class Pairing:
         changes, self.changes = self.changes, {}
         return changes
 
-    def _find(self, direction: str, key: str) -> Call | None:
+    def _find(self, direction: Direction, key: str) -> Call | None:
         if not key:
             return None
         calls = self._by_key.get((direction, key)) or self._by_key.get((direction, other_key(key)))
@@ -152,7 +152,7 @@ class Pairing:
                 self._expire(call)
 
 
-def _take_out(index: dict[tuple[str, str], list[Call]], key: tuple[str, str], call: Call) -> None:
+def _take_out(index: dict[tuple[Direction, str], list[Call]], key: tuple[Direction, str], call: Call) -> None:
     same = index[key]
     same.remove(call)
     if not same:

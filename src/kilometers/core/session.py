@@ -19,8 +19,10 @@ from kilometers.core.event import (
     CLIENT_TO_SERVER,
     EPOCH,
     SERVER_TO_CLIENT,
+    Direction,
     Event,
     Gap,
+    Kind,
     at_time,
     chain_hash,
     encode,
@@ -42,7 +44,7 @@ from kilometers.core.pairing import Call, Pairing
 from kilometers.core.redact import redact, redact_command
 from kilometers.core.session_id import session_bytes
 
-DIRECTIONS = {
+DIRECTIONS: dict[int, Direction | None] = {
     journal.CLIENT_TO_SERVER: CLIENT_TO_SERVER,
     journal.SERVER_TO_CLIENT: SERVER_TO_CLIENT,
     journal.STDERR: None,
@@ -94,8 +96,8 @@ class Row(msgspec.Struct, gc=False):
 
     seq: int
     at_us: int
-    kind: str
-    direction: str | None
+    kind: Kind
+    direction: Direction | None
     method: str | None
     target: str | None
     status: str | None
@@ -233,7 +235,9 @@ class Session:
         kept.is_torn = True
         kept.last_wall_ns = wall_ns
 
-    def _add_gap(self, direction: str | None, missing: int | None, reason: str, from_ns: int, until_ns: int) -> None:
+    def _add_gap(
+        self, direction: Direction | None, missing: int | None, reason: str, from_ns: int, until_ns: int
+    ) -> None:
         self.state.gaps += 1
         event = self._event("gap", direction, from_ns)
         event.gap = Gap(reason, missing, at_time(until_ns))
@@ -260,7 +264,7 @@ class Session:
             self._read(direction, frame.data, problem, wall_ns, kept.last_monotonic_ns, frame.size_bytes)
 
     def _read(
-        self, direction: str, data: bytes, problem: str, wall_ns: int, monotonic_ns: int, size_bytes: int | None
+        self, direction: Direction, data: bytes, problem: str, wall_ns: int, monotonic_ns: int, size_bytes: int | None
     ) -> None:
         """Read a frame or an element of a batch.  A torn one that is a whole message is one: no part would be."""
         match read_frame(data):
@@ -277,7 +281,9 @@ class Session:
             case _:
                 self._undecodable(direction, data, "not_jsonrpc", wall_ns, size_bytes)
 
-    def _undecodable(self, direction: str, data: bytes, reason: str, wall_ns: int, size_bytes: int | None) -> None:
+    def _undecodable(
+        self, direction: Direction, data: bytes, reason: str, wall_ns: int, size_bytes: int | None
+    ) -> None:
         event = self._event("undecodable", direction, wall_ns)
         event.size_bytes = size_bytes
         event.reason = reason
@@ -297,7 +303,7 @@ class Session:
         self._add(event)
 
     def _message(
-        self, direction: str, message: Message, wall_ns: int, monotonic_ns: int, size_bytes: int | None
+        self, direction: Direction, message: Message, wall_ns: int, monotonic_ns: int, size_bytes: int | None
     ) -> None:
         event = self._event(message.kind, direction, wall_ns)
         event.size_bytes = size_bytes
@@ -317,7 +323,7 @@ class Session:
         if not is_exact:
             event.payload_state = "truncated"
 
-    def _event(self, kind: str, direction: str | None, wall_ns: int) -> Event:
+    def _event(self, kind: Kind, direction: Direction | None, wall_ns: int) -> Event:
         return Event(self.state.session_id, self.state.next_seq, at_time(wall_ns), kind, direction)
 
     def _add(self, event: Event) -> None:
