@@ -2,15 +2,12 @@
 
 import errno
 import os
-import sys
 from pathlib import Path
 
 import pytest
 
 from kilometers import child
 from kilometers.child import cannot_start, find_file, nearest_program
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="names and modes here are POSIX's")
 
 
 def missing(program: str, path: str) -> str:

@@ -12,8 +12,6 @@ import pytest
 
 from faults.disk_faults import DiskFaults, DiskFaultsBuildError, Mode, build
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="LD_PRELOAD and /proc/self/fd are Linux's")
-
 # Evaluates each line of stdin and prints what came of it: a value, or the name of the error.
 PROGRAM = """
 import errno, os, sys

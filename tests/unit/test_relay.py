@@ -4,7 +4,6 @@ import io
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,7 +26,6 @@ from kilometers.relay import (
 )
 from relay.wrapped import wait_until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes here are POSIX's")
 SAME_THREAD_S = 0.05
 
 
