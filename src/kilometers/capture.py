@@ -28,6 +28,7 @@ CONFIG_WAITS = 10
 JOURNAL_WAITS = 40
 LEAVE_TIMEOUT_S = 0.1
 PLACE_ATTEMPTS = 3
+MARKER_RETRY_S = 5.0
 
 
 class Capture:
@@ -92,16 +93,15 @@ class Capture:
         self.journal.when_gone = self._begin_again
         self.journal.open(files, in_memory=paths.is_in_memory(files.folder))
         self._ready.set()
-        # Only now: a marker without a journal is a lost journal.
-        fd = os.open(home.marker(self.session_id), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.write(fd, os.fsencode(files.folder))
-        os.close(fd)
         self._say(
             f"recording session {self.session_id} ({self.name}) in {files.folder}, capture {self.capture_mode.value}"
         )
         if self.election is None:
             self.election = Election(home, say=self._say)
             self.election.start()
+        # Only now: a marker without a journal is a lost journal.
+        while not write_marker(home.marker(self.session_id), files.folder):
+            time.sleep(MARKER_RETRY_S)
 
     def _make_files(self, home: paths.Home, start: bytes) -> SegmentFiles:
         """Take the journal's place.  A recorder that leaves removes an empty folder: then once more."""
@@ -183,7 +183,24 @@ class Capture:
 
     def _say(self, text: str) -> None:
         if self.options.verbose:
-            os.write(2, f"km: {text}\n".encode(errors="surrogateescape"))
+            try:
+                os.write(2, f"km: {text}\n".encode(errors="surrogateescape"))
+            except OSError:
+                pass  # nobody listens any more
+
+
+def write_marker(path: str, folder: str) -> bool:
+    """Say in the home where a session's journal is, whole or not at all; whether that was possible (a full disk)."""
+    try:
+        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(fd, os.fsencode(folder))
+        finally:
+            os.close(fd)
+        os.replace(f"{path}.new", path)
+    except OSError:
+        return False
+    return True
 
 
 def is_set_within(event: threading.Event, waits: int) -> bool:

@@ -1,5 +1,7 @@
 """The Click commands: options in, one call per command out; the only error funnel."""
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from kilometers import __version__
 from kilometers.commands import demo, events, monitor, sessions, show, status, version
 from kilometers.core import monitor_options
 from kilometers.core.event import STATUSES
-from kilometers.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
+from kilometers.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: one value, or one per line for lists.")
@@ -156,6 +158,11 @@ def _recorder() -> int:
 
 def run(arguments: list[str]) -> int:
     """Run a command line and return its exit status; every error ends here."""
+    if sys.stdout is None:  # started without one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # open for the process's life
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a table's lines on a terminal that has none
     try:
         status = _guarded(lambda: km.main(arguments, prog_name="km", standalone_mode=False))
         sys.stdout.flush()
@@ -163,6 +170,10 @@ def run(arguments: list[str]) -> int:
         # Whoever read our output has seen enough; nothing may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_OK
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stderr.write(f"km: cannot write the output: {error.strerror}.\n")
+        return EXIT_FAILED
     return status
 
 
@@ -177,10 +188,15 @@ def _guarded(call: Callable[[], object]) -> int:
     except click.UsageError as error:
         error.show()
         return EXIT_USAGE
+    except UnicodeEncodeError as error:
+        click.echo(f"km: {error.object!r} is no valid text.", err=True)
+        return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        raise
+    except OSError as error:
+        if error.errno in {errno.EPIPE, errno.ENOSPC, errno.EIO}:
+            raise  # of the output, most likely; `run` says so
+        return _our_bug(error)
     except Exception as error:  # noqa: BLE001  # the funnel: anything that reaches it is our bug
         return _our_bug(error)
     return result if isinstance(result, int) else EXIT_OK

@@ -16,10 +16,12 @@ from collections.abc import Callable
 
 from kilometers import __version__, locks
 from kilometers.core.journal import pack_fields, read_fields
+from kilometers.machine import boot_id, memory_identity
 from kilometers.paths import Home
 
 INHERITED_LOCK_FD = 3
 MAX_DELAY_S = 60.0
+RETRY_S = 1.0
 SLOWED_FROM = 2  # one restart is at once: it was killed
 FIELDS_SIZE = 64 * 1024
 # The recorder reads nothing else from an environment that was given to somebody else's session.
@@ -137,24 +139,28 @@ class Election:
         self.settled.wait(timeout_s)
 
     def _run(self) -> None:
-        try:
-            while True:
-                fd = open_lock(self.home)
-                if not locks.try_lock(fd):
-                    self.settled.set()
-                    locks.wait_for_lock(fd)
-                    self.settled.clear()
-                pid = self._start_recorder(fd)
+        while True:
+            try:
+                self._wait_and_start()
+            except Exception as error:  # noqa: BLE001  # relaying never fails because recording did
+                self.say(f"no recorder could be started: {error}")
                 self.settled.set()
-                reap(pid)
-        except Exception as error:  # noqa: BLE001  # relaying never fails because recording did
-            self.say(f"no recorder could be started: {error}")
+                self._leaving.wait(RETRY_S)
+
+    def _wait_and_start(self) -> None:
+        fd = open_lock(self.home)
+        if not locks.try_lock(fd):
             self.settled.set()
+            locks.wait_for_lock(fd)
+            self.settled.clear()
+        pid = self._start_recorder(fd)
+        self.settled.set()
+        reap(pid)
 
     def _start_recorder(self, fd: int) -> int:
         content = read_lock(fd)
         self._leaving.wait(restart_delay_s(content.failures) - seconds_since(content.started_ns))
-        return start_recorder(fd)
+        return start_recorder(self.home, fd)
 
 
 def seconds_since(wall_ns: int) -> float:
@@ -162,21 +168,27 @@ def seconds_since(wall_ns: int) -> float:
     return max(0.0, (time.time_ns() - wall_ns) / 1e9)
 
 
-def start_recorder(fd: int) -> int:
+def start_recorder(home: Home, fd: int) -> int:
     """Start the newest km's recorder with the locked *fd* inherited, and close our copy.  Raises OSError.
 
-    Returns the pid of the process that starts it, which ends at once and has to be reaped.
-
-    Detached: in a session of its own, with none of our standard descriptors; it leaves our process tree by itself.
+    One that gets nowhere is not tried for ever: then this km's own.  Returns the pid of the process that starts it,
+    which ends at once and has to be reaped.  Detached: in a session of its own, with none of our standard descriptors;
+    it leaves our process tree by itself.
     """
     try:
         content = read_lock(fd)
-        name_newest(content)
+        if not name_newest(content) and content.failures >= SLOWED_FROM:
+            content.version, content.command = __version__, own_command()
         content.failures += 1
         content.started_ns = time.time_ns()
+        # Here already, not only by the recorder: until it has begun, relays must not take it for another machine's.
+        content.boot_id, content.journal, content.pid = boot_id(), memory_identity(home), 0
         write_lock(fd, content)
         environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
-        return _spawn([*content.command, "recorder"], environment, fd)
+        try:
+            return _spawn([*content.command, "recorder"], environment, fd)
+        except OSError:
+            return _spawn([*own_command(), "recorder"], environment, fd)
     finally:
         os.close(fd)
 

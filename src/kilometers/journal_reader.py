@@ -5,15 +5,19 @@ In a segment that is not written any more, or that goes on behind it, what has n
 over; the stream offsets of what comes next say how many bytes are missing.
 """
 
+import errno
 import os
+import stat
 from collections.abc import Generator, Iterator
 
 from kilometers import locks
 from kilometers.core import journal
 from kilometers.core.session_id import is_session_id
+from kilometers.paths import is_private_folder
 from kilometers.positioned import read_at
 
 READ_BYTES = 1 << 20
+Offsets = tuple[int, int, int]
 
 
 class JournalTooNew(Exception):
@@ -35,6 +39,8 @@ def find_sessions(folders: list[str]) -> dict[str, list[str]]:
     """Return the paths of each session's journal files: segments and lock, in every folder."""
     found: dict[str, list[str]] = {}
     for folder in folders:
+        if not is_private_folder(folder):
+            continue  # not there, or somebody else's: what is in it is not ours
         try:
             names = os.listdir(folder)
         except OSError:
@@ -44,6 +50,19 @@ def find_sessions(folders: list[str]) -> dict[str, list[str]]:
             if is_session_id(session_id) and dot and (ending.isdigit() or ending == "lock"):
                 found.setdefault(session_id, []).append(os.path.join(folder, name))
     return found
+
+
+def open_to_read(path: str) -> int:
+    """Open a journal file, no link and no pipe.  Raises OSError.
+
+    Not for writing: closing it would wake our own watcher.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    fd = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "no regular file", path)
+    return fd
 
 
 def find_markers(folder: str) -> dict[str, str]:
@@ -68,7 +87,7 @@ def is_living(paths: list[str]) -> bool:
         if not path.endswith(".lock"):
             continue
         try:
-            fd = os.open(path, os.O_RDONLY)  # closing one that could write would wake our own watcher
+            fd = open_to_read(path)
         except OSError:
             continue
         is_free = locks.try_lock(fd)
@@ -85,12 +104,14 @@ class JournalReader:
         self.session_id = session_id
         self.paths: list[str] = []
         self.number = -1
-        self.first_base: tuple[int, int, int] | None = None
+        self.first_base: Offsets | None = None
         """Base offsets of the first segment that was found: what went before it is not in this journal."""
         self._segments: dict[int, str] = {}
         self._fd = -1
         self._position = 0
-        self._read_segments: list[tuple[int, tuple[int, int, int]]] = []
+        self._base: Offsets | None = None
+        self._left_behind: dict[int, tuple[Offsets | None, Offsets | None]] = {}
+        """Segments that have been read: their base, and the next one's; None where its page was damaged."""
 
     def close(self) -> None:
         """Let go of the segment that is being read."""
@@ -135,17 +156,24 @@ class JournalReader:
             if totals is not None:
                 yield Lost(totals.offsets, totals.reason, totals.wall_ns)
 
-    def note_read(self, offsets: tuple[int, int, int]) -> None:
-        """Remember up to which stream offsets the segments that were left behind reach."""
-        for number in sorted(self._segments):
-            if number < self.number and number not in {known for known, _ in self._read_segments}:
-                self._read_segments.append((number, offsets))
+    def rewind(self, record: journal.Record) -> None:
+        """Yield this record again next time: only a part of it was taken."""
+        self._position = record.position
 
-    def unlink_recorded(self, consumed: tuple[int, int, int]) -> None:
-        """Unlink the segments that were left behind and whose bytes are all in events."""
-        for number, offsets in list(self._read_segments):
-            if all(have >= need for have, need in zip(consumed, offsets, strict=True)):
-                self._read_segments.remove((number, offsets))
+    def unlink_recorded(self, consumed: Offsets) -> None:
+        """Unlink the segments that were left behind and hold no byte that is in no event yet.
+
+        A stream that stands still, in the middle of a line, holds back only the segments that have its bytes.
+        """
+        for number, (base, end) in list(self._left_behind.items()):
+            if base is None or end is None:
+                is_recorded = end is not None and all(have >= need for have, need in zip(consumed, end, strict=True))
+            else:
+                is_recorded = all(
+                    have >= need or need == begin for have, begin, need in zip(consumed, base, end, strict=True)
+                )
+            if is_recorded:
+                del self._left_behind[number]
                 _unlink(self._segments.pop(number, ""))
 
     def unlink_all(self) -> None:
@@ -161,7 +189,7 @@ class JournalReader:
             return False
         number = numbers[0]
         try:
-            fd = os.open(self._segments[number], os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            fd = open_to_read(self._segments[number])
         except OSError:
             del self._segments[number]
             return False
@@ -172,7 +200,10 @@ class JournalReader:
         if page is None and not is_dead and len(numbers) == 1:
             os.close(fd)  # its relay is still writing the first page
             return False
+        if self.number >= 0:
+            self._left_behind[self.number] = (self._base, page.base if page else None)
         self._fd, self.number, self._position = fd, number, journal.PAGE_SIZE
+        self._base = page.base if page else None
         if page is not None:
             if self.first_base is None:
                 self.first_base = page.base
@@ -195,7 +226,7 @@ class JournalReader:
             size = os.fstat(self._fd).st_size - self._position
             view = memoryview(read_at(self._fd, min(max(size, 0), READ_BYTES + journal.MAX_LENGTH), self._position))
             at = 0
-            while (record := journal.read_record(view, at, self._position + at)) is not None:
+            while (record := journal.read_record(view, at, self._position)) is not None:
                 at += record.size
                 self._position += record.size
                 yield record

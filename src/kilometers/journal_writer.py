@@ -99,7 +99,10 @@ class Journal:
         try:
             if self.files is None:
                 return
-            data = layout.pack_fields([*fields, *layout.pack_totals(self.offsets)])
+            # A tail that is missing without another reason is what a slow disk left in the queue.
+            otherwise = 0 if self._queue is None else layout.JOURNAL_SLOW
+            reasons = [known or otherwise for known in self.files.gap_reasons]
+            data = layout.pack_fields([*fields, *layout.pack_totals(self.offsets, reasons)])
             end = bytearray(layout.HEADER_SIZE) + data
             crc = layout.payload_crc(memoryview(data))
             if self._queue is None:
@@ -193,5 +196,13 @@ class Journal:
             self.files.write_slot(layout.JOURNAL_SLOW, record.monotonic_ns, record.wall_ns)
 
     def _wait_for_writer(self) -> None:
+        """Give the writer half of the time; then drop what still waits before `end`, whose totals count it."""
         with self._queue_changed:
-            self._queue_changed.wait_for(lambda: not self._queue, CLOSE_TIMEOUT_S)
+            if self._queue_changed.wait_for(lambda: not self._queue, CLOSE_TIMEOUT_S / 2):
+                return
+            assert self._queue is not None
+            being_written, end = self._queue[0], self._queue[-1]
+            self.failures += max(0, len(self._queue) - 2)
+            self._queue.clear()
+            self._queue.extend([being_written] if being_written is end else [being_written, end])
+            self._queue_changed.wait_for(lambda: not self._queue, CLOSE_TIMEOUT_S / 2)

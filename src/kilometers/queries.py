@@ -16,9 +16,10 @@ from kilometers.core.event import Event, decode
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import KilometersError
 from kilometers.paths import Home
-from kilometers.store import BUSY_TIMEOUT_MS, SCHEMA_VERSION, SEQ_BITS, StoreTooNew, decode_summary
+from kilometers.store import APPLICATION_ID, BUSY_TIMEOUT_MS, SCHEMA_VERSION, SEQ_BITS, StoreTooNew, decode_summary
 
 PAGE_ROWS = 2_000
+PAGE_BYTES = 4 << 20
 MIN_DIGITS = 4  # fewer are no id: a server may be called "a1"
 NO_LIMIT = 2**62  # above every id, time and number of rows
 
@@ -58,6 +59,16 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
+def read_summary(data: bytes) -> SessionSummary:
+    """Return a session's summary.  Raises KilometersError for what is none."""
+    try:
+        return decode_summary(data)
+    except msgspec.MsgspecError as error:
+        raise KilometersError(
+            f"the store is damaged: {error}.", "The recorder moves it aside at its next start."
+        ) from error
+
+
 class NothingRecorded(KilometersError):
     """There is no store yet."""
 
@@ -81,6 +92,8 @@ class StoreReader:
             raise KilometersError(f"the store {path} cannot be read: {error}.", "See: km status") from error
         if version == 0:  # a recorder is just making it
             raise NothingRecorded
+        if int(self.connection.pragma("application_id")) != APPLICATION_ID:
+            raise KilometersError(f"{path} is no store of km.", "The recorder moves it aside at its next start.")
         if version > SCHEMA_VERSION:
             raise StoreTooNew(f"the store {path} was made by a newer km.", "Update this km.")
 
@@ -114,7 +127,7 @@ class StoreReader:
                 before = (at_us, number)
                 left -= 1
                 if summary:
-                    yield decode_summary(summary)
+                    yield read_summary(summary)
             if len(page) < PAGE_ROWS:
                 return
 
@@ -137,7 +150,7 @@ class StoreReader:
         by_id = {row[2] for row in found if name and str(row[2]).endswith(name.lower())}
         if len(by_id) > 1:
             raise KilometersError(f'"{name}" is the end of {len(by_id)} session ids.', "Use more digits.")
-        return int(found[0][0]), decode_summary(found[0][1])
+        return int(found[0][0]), read_summary(found[0][1])
 
     def event(self, session_no: int, seq: int) -> Event:
         """Return one event.  Raises KilometersError where there is none."""
@@ -169,16 +182,15 @@ class StoreReader:
             by = f"event_id {order}" if session_no is not None else f"at_us {order}, event_id {order}"
             page_sql = f"SELECT * FROM events WHERE {bounds} {key} {compare} {place} ORDER BY {by} LIMIT {PAGE_ROWS}"
             values |= {"low": low, "high": high, "after_us": after[0], "after_id": after[1]}
-            page = self._page(
-                f"SELECT at_us, event_id, iif({conditions}, wire, NULL) FROM ({page_sql}) ORDER BY {by}", values
-            )
+            sql = f"SELECT at_us, event_id, iif({conditions}, wire, NULL) FROM ({page_sql}) ORDER BY {by}"
+            page, is_whole = self._bounded_page(sql, values)
             for _, _, wire in page:
                 if wire is not None:
                     yield wire
                     left -= 1
                     if left == 0:
                         return
-            if len(page) < PAGE_ROWS:
+            if is_whole and len(page) < PAGE_ROWS:
                 return
             after = (page[-1][0], page[-1][1])
 
@@ -193,11 +205,26 @@ class StoreReader:
         pages, page_size = (int(self.connection.pragma(name)) for name in ("page_count", "page_size"))
         return Totals(sessions=sessions, events=events, gaps=gaps, size_bytes=pages * page_size)
 
+    def _bounded_page(self, sql: str, values: dict[str, object]) -> tuple[list[tuple[Any, ...]], bool]:
+        """Return the rows of a page of events, up to PAGE_BYTES, and whether these are all of it."""
+        page, size_bytes = [], 0
+        cursor = self._execute(sql, values)
+        for row in cursor:
+            page.append(row)
+            size_bytes += len(row[2] or b"")
+            if size_bytes > PAGE_BYTES:
+                cursor.close()  # and with it its read transaction
+                return page, False
+        return page, True
+
     def _page(self, sql: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
+        return list(self._execute(sql, values))
+
+    def _execute(self, sql: str, values: dict[str, object]) -> apsw.Cursor:
         known = {name: value for name, value in values.items() if f":{name}" in sql}
         try:
-            return self.connection.execute(sql, known).fetchall()
-        except (apsw.CorruptError, apsw.NotADBError) as error:
+            return self.connection.execute(sql, known)
+        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
             raise KilometersError(
                 f"the store is damaged: {error}.", "The recorder moves it aside at its next start."
             ) from error

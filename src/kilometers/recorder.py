@@ -23,25 +23,34 @@ from kilometers.machine import boot_id, machine_id, memory_identity
 from kilometers.poison import PoisonNote
 from kilometers.recording import STEP_BYTES, Recording
 from kilometers.retention import Retention
-from kilometers.store import Store, StoreTooNew, move_aside
+from kilometers.store import Store, StoreDamaged, StoreTooNew, move_aside
 from kilometers.watch import Watcher
 
 if sys.platform != "win32":
+    import resource
+
     from kilometers.child import close_inherited_fds
 
 COMMIT_EVERY_S = 0.05  # a third of what may pass from the wire to the store
 LINGER_S = 10.0  # a client that restarts its servers finds the recorder still there
 SLEEP_S = 60.0
+PROVEN_AFTER_S = 10.0
 RETRY_STORE_S = 1.0
 RETRY_LOCK_S = 1.0
 LIVENESS_AGAIN_S = 0.05
+HELD_BYTES = 24 << 20  # more than the largest frame of which facts are read
 BALLAST_BYTES = 4 << 20  # enough to checkpoint a WAL of the usual size
 
+DAMAGE = (apsw.CorruptError, apsw.NotADBError, StoreDamaged)
 UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError)
 
 
 class StoreLost(Exception):
     """Somebody removed or replaced the store's file while it was open."""
+
+
+class HomeLost(Exception):
+    """recorder.lock is not ours any more: the home was removed or replaced."""
 
 
 class Recorder:
@@ -59,7 +68,11 @@ class Recorder:
         self.changed: set[str] | None = None
         """Names of journal files that changed; None = look at everything."""
         self.committed_s = 0.0
+        self.busy_s = time.monotonic()
         self.has_caught_up = False
+        self.is_proven = False
+        """It has got somewhere: should it die, the next one is started at once."""
+        self.started_s = time.monotonic()
         self.open_store()
 
     def run(self) -> int:
@@ -71,17 +84,21 @@ class Recorder:
                     return EXIT_OK
             except (*UNWRITABLE, OSError) as error:
                 self.wait_for_the_disk(error)
-            except (apsw.CorruptError, apsw.NotADBError) as error:
+            except DAMAGE as error:
                 self.forget()
                 self.set_store_aside(str(error))
                 self.open_store()
             except StoreLost:
-                self.log.exception("the store is gone; a new one is begun")
+                self.log.warning("the store is gone; a new one is begun")
                 self.forget()
                 self.open_store()
+            except HomeLost:
+                # Another one may have been made in its place, with a lock and a recorder of its own.
+                return EXIT_OK
 
     def step(self) -> bool:
         """Read, commit, unlink; whether there is more to read."""
+        self.check_home()
         found = self.scan()
         reach("scanned")
         touched = self.read(found)
@@ -105,10 +122,14 @@ class Recorder:
             recording.close()
             del self.recordings[recording.journal_id]
             reach("finished")
+        self.limit_held_bytes()
         has_more = any(recording.has_news for recording in self.recordings.values())
         if not has_more and not self.has_caught_up:
             self.has_caught_up = True
             self.note.relax()
+        is_of_use = self.committed_s > 0 or time.monotonic() > self.started_s + PROVEN_AFTER_S
+        if is_of_use and self.has_caught_up and not self.is_proven:
+            self.is_proven = True
             self.write_lock_file(failures=0)
         return has_more
 
@@ -134,7 +155,7 @@ class Recorder:
     def adopt(self, session_id: str, files: list[str]) -> None:
         """Begin to record a session, or clear up after one that is recorded."""
         recording = Recording(session_id, self.store, self.note, self.install_id)
-        if recording.is_lost:
+        if recording.is_lost or (recording.is_unclean and journal_reader.is_living(files)):
             recording.resume()
         if recording.is_finished:
             recording.reader.refresh(files)
@@ -171,6 +192,23 @@ class Recorder:
         self.changed = set()
         return touched
 
+    def check_home(self) -> None:
+        """Raise HomeLost if recorder.lock is not the file that we hold locked."""
+        try:
+            is_ours = os.path.samestat(os.fstat(self.lock_fd), os.stat(self.home.recorder_lock))
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise HomeLost
+
+    def limit_held_bytes(self) -> None:
+        """Keep frames that have not ended within HELD_BYTES, all sessions together: the largest is only counted on."""
+        room_bytes = HELD_BYTES
+        for recording in sorted(self.recordings.values(), key=lambda recording: recording.held_bytes):
+            room_bytes -= recording.held_bytes
+            if room_bytes < 0:
+                recording.let_go()
+
     def has_changed(self, session_id: str) -> bool:
         """Whether the watcher said so."""
         return self.changed is None or any(name.startswith(session_id) for name in self.changed)
@@ -183,11 +221,14 @@ class Recorder:
         if not self.retention.apply():
             self.changed = self.watcher.wait(0)
             return True
-        self.changed = self.watcher.wait(SLEEP_S if self.recordings else linger_s(LINGER_S))
+        if self.recordings:
+            self.busy_s = time.monotonic()
+        left_s = self.busy_s + linger_s(LINGER_S) - time.monotonic()
+        self.changed = self.watcher.wait(SLEEP_S if self.recordings else max(0.0, left_s))
         if self.changed is None or any(name.endswith(".lock") for name in self.changed):
             # A lock is let go a moment after its file is closed where the relay was just starting a process.
             time.sleep(LIVENESS_AGAIN_S)
-        if self.changed == set() and not self.recordings:
+        if not self.recordings and not self.changed and time.monotonic() >= self.busy_s + linger_s(LINGER_S):
             return not self.leave()
         if self.changed == set():
             self.changed = None  # nothing for a minute: look at everything once, in case a word was lost
@@ -235,12 +276,13 @@ class Recorder:
         """Open the store, waiting for as long as the disk does not let us.  Raises StoreTooNew."""
         is_said = False
         while True:
+            self.check_home()
             try:
                 self.store = self.try_to_open_store()
                 self.retention = Retention(self.store, self.home)
                 self.changed = None
                 self.close_lost_sessions()
-            except (apsw.CorruptError, apsw.NotADBError) as error:
+            except DAMAGE as error:
                 self.set_store_aside(str(error))
             except (*UNWRITABLE, OSError) as error:
                 if not is_said:
@@ -341,8 +383,11 @@ def run() -> int:
     """Record until nothing is left to record; leave at once if another recorder works."""
     home = paths.find_home()
     if sys.platform != "win32":
-        # What the relay's client gave it is not ours to keep open.
+        # What the relay's client gave it is not ours to keep open, and what it was allowed is no measure for us.
         close_inherited_fds(above=election.INHERITED_LOCK_FD)
+        for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):
+            hard = resource.getrlimit(limit)[1]
+            resource.setrlimit(limit, (hard, hard))
     os.umask(0o077)
     os.chdir(os.path.abspath(os.sep))
     paths.make_home(home)

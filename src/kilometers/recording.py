@@ -17,6 +17,7 @@ from kilometers.journal_reader import JournalReader, Lost
 from kilometers.poison import PoisonNote
 from kilometers.store import Store
 
+ROW_BYTES = 500  # of an event in memory, beside its payload
 STEP_BYTES = 1 << 20  # of all sessions together, so that memory does not follow what has piled up
 
 
@@ -33,6 +34,8 @@ class Recording:
         self.is_finished = False
         self.is_lost = False
         """It ended because its journal had disappeared."""
+        self.is_unclean = False
+        """It ended without its relay's word, so its relay may turn out to live."""
         self.is_from_copied_home = False
         """It was begun in the home that this one is a copy of: how it ended is not known here."""
         self.has_news = True
@@ -44,6 +47,7 @@ class Recording:
             self._session = self._make_session(kept.state, kept.calls)
             self.is_finished = kept.is_ended
             self.is_lost = kept.is_ended and kept.state.is_lost
+            self.is_unclean = kept.is_ended and not kept.state.is_clean
             self.is_from_copied_home = kept.install_id != install_id
 
     def _make_session(self, state: SessionState, calls: list[Call] | None = None) -> Session:
@@ -56,7 +60,7 @@ class Recording:
         return Session(state, calls, is_poison=is_poison)
 
     def read(self, files: list[str], folders: list[str]) -> int:
-        """Read what has come in, up to STEP_BYTES, and return how many bytes it was."""
+        """Read what has come in, up to STEP_BYTES, and return what it costs to keep it in memory, in bytes."""
         self.is_dead = not journal_reader.is_living(files)
         if self.is_dead:  # only what is there after its death is all there is
             files = journal_reader.find_sessions(folders).get(self.journal_id, [])
@@ -65,20 +69,21 @@ class Recording:
         for item in self.reader.read(is_dead=self.is_dead):
             session = self._session or self._begin()
             if isinstance(item, Lost):
-                session.take_totals(item.offsets, item.reason, item.wall_ns or time.time_ns())
-            else:
-                session.take(item)
+                session.take_totals(item.offsets, (item.reason,) * 3, item.wall_ns or time.time_ns())
+            elif session.take(item):
                 size_bytes += item.size
-            if size_bytes >= STEP_BYTES:
+            else:
+                self.reader.rewind(item)
+            if session.is_full or size_bytes >= STEP_BYTES:
                 self.has_news = True
-                return size_bytes
+                return size_bytes + session.row_count * ROW_BYTES
         self.has_news = False
         if self.is_dead:
             self._end(session=self._session or self._begin())
-        return size_bytes
+        return size_bytes + (self._session.row_count if self._session else 0) * ROW_BYTES
 
     def resume(self) -> None:
-        """Go on with a session whose journal has turned up again, in another folder (logout)."""
+        """Go on with a session whose journal has turned up again: in another folder (logout), or with a new lock."""
         assert self._session is not None
         self._session.state.is_lost = False
         self._session.state.ended_ns = 0
@@ -121,8 +126,17 @@ class Recording:
         state = session.state
         streams = [state.stream(number) for number in journal.STREAMS]
         first, second, third = (stream.consumed for stream in streams)
-        self.reader.note_read(session.read_through())
         self.reader.unlink_recorded((first, second, third))
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of frames that have not ended is in memory."""
+        return self._session.held_bytes if self._session else 0
+
+    def let_go(self) -> None:
+        """Only count the frames that have not ended: other sessions need the memory."""
+        if self._session:
+            self._session.let_go()
 
     def close(self) -> None:
         """Let go of the journal's files."""
@@ -143,6 +157,6 @@ class Recording:
     def _end(self, session: Session) -> None:
         if not session.state.is_clean:
             for lost in self.reader.last_words():
-                session.take_totals(lost.offsets, lost.reason, lost.wall_ns)
+                session.take_totals(lost.offsets, (lost.reason,) * 3, lost.wall_ns)
         session.finish(time.time_ns())
         self.is_finished = True

@@ -54,10 +54,12 @@ class Pump:
         try:
             self._pump()
         finally:
-            close_stream(self.source_fd)
-            close_stream(self.sink_fd)
-            self.has_ended = True
-            self.doorbell.ring(PUMP_ENDED)
+            try:
+                close_stream(self.source_fd)
+            finally:  # whatever became of the one, the other side must see the end
+                close_stream(self.sink_fd)
+                self.has_ended = True
+                self.doorbell.ring(PUMP_ENDED)
 
     def _pump(self) -> None:
         room = memoryview(self.buffer)[layout.HEADER_SIZE :]

@@ -29,7 +29,7 @@ class Retention:
         oldest_us = time.time_ns() // 1000 - days * DAY_US
         while (oldest := self.store.oldest_ended_session()) is not None:
             number, ended_at_us = oldest
-            if ended_at_us >= oldest_us and self.store.used_bytes() <= megabytes * 1_000_000:
+            if ended_at_us >= oldest_us and self.store.ended_bytes() <= megabytes * 1_000_000:
                 break
             if self.store.delete_page(number):
                 self.store.give_back()

@@ -25,7 +25,7 @@ class JournalFull(Exception):
 
 
 class JournalGone(Exception):
-    """The folder was removed under us (logout)."""
+    """The folder was removed under us (logout), or our lock in it: we would be taken for dead."""
 
 
 class SegmentFiles:
@@ -150,7 +150,7 @@ class SegmentFiles:
             self._open_segment(monotonic_ns, wall_ns)
         if monotonic_ns - self.checked_ns > LINK_CHECK_NS:
             self.checked_ns = monotonic_ns
-            if os.fstat(self.fd).st_nlink == 0:
+            if os.fstat(self.fd).st_nlink == 0 or os.fstat(self.lock_fd).st_nlink == 0:
                 raise JournalGone
         if self.size > SEGMENT_BYTES or monotonic_ns - self.first_append_ns > SEGMENT_AGE_NS:
             self._rotate(monotonic_ns, wall_ns)
@@ -169,7 +169,7 @@ class SegmentFiles:
         except OSError:
             self.retry_ns = monotonic_ns + RETRY_NS
             return
-        fields = layout.pack_fields(layout.pack_totals(self.stored_through))
+        fields = layout.pack_fields(layout.pack_totals(self.stored_through, self.gap_reasons))
         record = layout.pack_record(
             layout.END_OF_SEGMENT, fields, stream_offset=0, monotonic_ns=monotonic_ns, wall_ns=wall_ns
         )

@@ -48,6 +48,7 @@ CREATE TABLE sessions (
     started_at_us integer NOT NULL,
     ended_at_us integer,
     is_probe integer NOT NULL,
+    kept_bytes integer NOT NULL,
     summary blob NOT NULL,
     state blob NOT NULL
 );
@@ -96,6 +97,10 @@ CREATE TABLE shipping (
 _states = msgspec.msgpack.Decoder(SessionState)
 _calls = msgspec.msgpack.Decoder(Call)
 _summaries = msgspec.json.Decoder(SessionSummary)
+
+
+class StoreDamaged(Exception):
+    """The file is no store of ours, or what it holds cannot be read."""
 
 
 class StoreTooNew(KilometersError):
@@ -173,14 +178,17 @@ class Store:
             return None
         number, state, ended_at_us, install_id = row
         calls = self.connection.execute("SELECT call FROM open_calls WHERE session_no = ? ORDER BY seq", (number,))
-        decoded = [_calls.decode(call) for (call,) in calls]
-        return KeptSession(number, _states.decode(state), decoded, ended_at_us is not None, install_id)
+        try:
+            decoded = [_calls.decode(call) for (call,) in calls]
+            return KeptSession(number, _states.decode(state), decoded, ended_at_us is not None, install_id)
+        except msgspec.MsgspecError as error:
+            raise StoreDamaged(f"session {journal_id}: {error}") from error
 
     def add_session(self, state: SessionState, *, journal_id: str, continues: str | None, install_id: str) -> int:
         """Make a session's row and return its number."""
         self.connection.execute(
             "INSERT INTO sessions (session_id, journal_id, continues, install_id, name, started_at_us, is_probe,"
-            " summary, state) VALUES (?, ?, ?, ?, '', ?, 0, x'', x'')",
+            " kept_bytes, summary, state) VALUES (?, ?, ?, ?, '', ?, 0, 0, x'', x'')",
             (state.session_id, journal_id, continues, install_id, time.time_ns() // 1000),
         )
         return self.connection.last_insert_rowid()
@@ -189,12 +197,13 @@ class Store:
         """Keep a session's state and summary."""
         self.connection.execute(
             "UPDATE sessions SET name = ?, started_at_us = coalesce(nullif(?, 0), started_at_us), ended_at_us = ?,"
-            " is_probe = ?, summary = ?, state = ? WHERE session_no = ?",
+            " is_probe = ?, kept_bytes = ?, summary = ?, state = ? WHERE session_no = ?",
             (
                 summary.name.encode("utf-8", "replace").decode(),
                 state.started_ns // 1000,
                 microseconds(summary.ended_at) if summary.ended_at else None,
                 summary.is_probe,
+                state.kept_bytes,
                 msgspec.json.encode(summary),
                 msgspec.msgpack.encode(state),
                 number,
@@ -253,12 +262,12 @@ class Store:
         ).fetchone()
         return (int(row[0]), int(row[1])) if row else None
 
-    def used_bytes(self) -> int:
-        """Return the size of what is kept, free pages not counted."""
-        pages, free, page_size = (
-            int(self.connection.pragma(name)) for name in ("page_count", "freelist_count", "page_size")
-        )
-        return (pages - free) * page_size
+    def ended_bytes(self) -> int:
+        """Return what the sessions that have ended take up: those that live can only be kept whole."""
+        row = self.connection.execute(
+            "SELECT coalesce(sum(kept_bytes), 0) FROM sessions WHERE ended_at_us IS NOT NULL"
+        ).fetchone()
+        return int(row[0]) if row else 0
 
     def give_back(self) -> None:
         """Return free pages to the file system, some at a time."""
@@ -267,7 +276,10 @@ class Store:
     def _prepare(self) -> None:
         connection = self.connection
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+        is_empty = not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        if not is_empty and int(connection.pragma("application_id")) != APPLICATION_ID:
+            raise StoreDamaged(f"{self.path} is somebody else's database")
+        if is_empty:
             connection.pragma("auto_vacuum", 2)  # incremental; only settable before the first table
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", 2)

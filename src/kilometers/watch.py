@@ -38,20 +38,25 @@ if sys.platform == "linux":
         def __init__(self) -> None:
             self._libc = ctypes.CDLL(None, use_errno=True)
             self._fd = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-            if self._fd < 0:
-                raise OSError(ctypes.get_errno(), "inotify is not to be had")
             self._folders: dict[int, str] = {}
+            # The user's instances or watches may be used up (128 instances for each user): then by looking.
+            self._must_poll = self._fd < 0
 
         def add(self, folder: str) -> None:
             """Watch one more folder; one that is not there is left for later."""
-            if folder in self._folders.values():
+            if self._must_poll or folder in self._folders.values():
                 return
             number = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), MASK)
             if number >= 0:
                 self._folders[number] = folder
+            elif os.path.isdir(folder):
+                self._must_poll = True
 
         def wait(self, timeout_s: float) -> set[str] | None:
             """Return the names of changed files, empty after *timeout_s*; None where anything may have changed."""
+            if self._must_poll:
+                time.sleep(min(timeout_s, POLL_S))
+                return None
             if not select.select([self._fd], [], [], timeout_s)[0]:
                 return set()
             names: set[str] = set()

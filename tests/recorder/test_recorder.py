@@ -125,7 +125,7 @@ def record_segment(folder: Path, segment: bytes) -> Recorded:
     session = Session(new_state(SESSION_ID))
     for item in reader.read(is_dead=True):
         if isinstance(item, journal_reader.Lost):
-            session.take_totals(item.offsets, item.reason, item.wall_ns)
+            session.take_totals(item.offsets, (item.reason,) * 3, item.wall_ns)
         else:
             session.take(item)
     reader.close()

@@ -6,6 +6,7 @@ One step is one read of the relay, a millisecond after the one before.
 """
 
 import json
+import sys
 from typing import Any
 
 import msgspec
@@ -82,8 +83,9 @@ def make_records(*steps: Step) -> list[journal.Record]:
 
 def play(records: list[journal.Record], session: Session | None = None) -> Session:
     session = session or Session(new_state(SESSION_ID))
+    session.max_rows = session.max_rows_bytes = sys.maxsize  # nobody takes them in between
     for record in records:
-        session.take(record)
+        assert session.take(record)
     return session
 
 

@@ -4,16 +4,13 @@ import pytest
 
 from kilometers.core.conversation import ConversationState
 from kilometers.core.event import CLIENT_TO_SERVER, MAX_TEXT, SERVER_TO_CLIENT, Implementation
-from kilometers.core.session import Session, new_state
 from unit.scripted import (
-    MILLISECOND_NS,
-    SESSION_ID,
     Step,
     call,
     cancelled,
     client,
     links,
-    make_record,
+    make_records,
     modern,
     play,
     progress,
@@ -25,11 +22,7 @@ MODERN = "2026-07-28"
 
 
 def state_after(*steps: Step) -> ConversationState:
-    session = Session(new_state(SESSION_ID))
-    for number, (stream, data) in enumerate(steps):
-        offset = session.read_through()[stream - 1]
-        play([make_record(stream, data, stream_offset=offset, after_ns=number * MILLISECOND_NS)], session)
-    return session.state.conversation
+    return play(make_records(*steps)).state.conversation
 
 
 def test_answer_has_the_facts_of_its_request() -> None:

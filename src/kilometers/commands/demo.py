@@ -39,6 +39,8 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
 def run() -> int:
     """Run the conversation, then show its session."""
     with tempfile.TemporaryDirectory(prefix="km-demo-") as folder:
+        for name in [name for name in os.environ if name.startswith("KILOMETERS_")]:
+            del os.environ[name]
         os.environ["KILOMETERS_HOME"] = folder
         try:
             converse()

@@ -30,7 +30,7 @@ def see_to_it_that_somebody_records(home: paths.Home) -> None:
     try:
         fd = election.open_lock(home)
         if locks.try_lock(fd):
-            election.reap(election.start_recorder(fd))
+            election.reap(election.start_recorder(home, fd))
     except OSError:
         return
     deadline_s = time.monotonic() + CATCH_UP_S

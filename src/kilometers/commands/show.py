@@ -48,26 +48,31 @@ def show_event(event: Event, *, as_json: bool) -> None:
 def indented(payload: bytes) -> str:
     """Return JSON indented; as it stands where Python cannot read it (very deep, or a number of 4,300 digits)."""
     try:
-        return json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+        text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
-        return payload.decode("utf-8", "replace")
+        text = payload.decode("utf-8", "replace")
+    return "\n".join(console.printable(line) for line in text.split("\n")) if console.is_terminal() else text
 
 
 def show_timeline(store: StoreReader, number: int, summary: SessionSummary) -> None:
     """Print what the session is, then its calls with bars, notifications, gaps and stderr in their order."""
     command = " ".join(summary.command)
-    console.write_line(
-        f"{summary.name}  {short_id(summary.session_id)}  {status(summary)}  {console.printable(command)}"
-    )
-    client, server = summary.client, summary.server
-    names = [f"{party.name} {party.version}".strip() for party in (client, server) if party]
-    console.write_line(f"{' ⇄ '.join(names)}  MCP {summary.protocol_version or '?'}".strip())
-    console.write_line(
-        f"{summary.calls} calls, {summary.errors} errors, {summary.unanswered} unanswered,"
-        f" {summary.gaps} gaps, {summary.events} events"
-    )
-    events = [decode(wire) for wire in store.events(number, EventFilter())]
+    parties = [f"{party.name} {party.version}".strip() for party in (summary.client, summary.server) if party]
+    counts = (summary.calls, summary.errors, summary.unanswered, summary.gaps, summary.events)
+    for line in (
+        f"{summary.name}  {short_id(summary.session_id)}  {status(summary)}  {command}",
+        f"{' ⇄ '.join(parties)}  MCP {summary.protocol_version or '?'}".strip(),
+        "{} calls, {} errors, {} unanswered, {} gaps, {} events".format(*counts),
+    ):
+        console.write_line(console.printable(line))
+    events = [without_payload(decode(wire)) for wire in store.events(number, EventFilter())]
     console.print_rows(COLUMNS, timeline(events))
+
+
+def without_payload(event: Event) -> Event:
+    """Let go of the payload, which a timeline does not show: a session may hold gigabytes."""
+    event.payload = None
+    return event
 
 
 def timeline(events: list[Event]) -> list[tuple[str, ...]]:

@@ -77,7 +77,7 @@ def read_recorder(home: paths.Home, status: Status) -> None:
     """Find out who holds the lock, without holding it for longer than a moment."""
     if not os.path.exists(home.recorder_lock):
         return
-    fd = election.open_lock(home)
+    fd = os.open(home.recorder_lock, os.O_RDONLY)
     try:
         content = election.read_lock(fd)
         if not locks.try_lock(fd):

@@ -17,6 +17,7 @@ from kilometers.core.event import Direction, Event, Implementation, cut_text
 from kilometers.core.frames import ABSENT, Message, text_of
 from kilometers.core.pairing import OPPOSITE, Call, Pairing
 
+MAX_KEY = 256
 MAX_REMEMBERED = 1000  # rounds and tasks: what a client never comes back to is forgotten, oldest first
 
 
@@ -70,7 +71,7 @@ class Conversation:
         if params.request_state is not ABSENT:
             first_seq = self.state.rounds.pop(_round(event.method, event.target, params.request_state), first_seq)
         elif params.task_id is not ABSENT:
-            first_seq = self.state.tasks.get(text_of(params.task_id) or "", first_seq)
+            first_seq = self.state.tasks.get(_memory_key(text_of(params.task_id)), first_seq)
         event.call_seq = first_seq if first_seq != event.seq else None
         self.pairing.open(
             Call(
@@ -127,7 +128,7 @@ class Conversation:
         if not self.state.tasks:
             return None
         task = text_of(params.task_id) or facts.related_task(meta)
-        return self.state.tasks.get(task or "")
+        return self.state.tasks.get(_memory_key(task))
 
     def _answer(self, event: Event, direction: Direction, message: Message, monotonic_ns: int) -> None:
         call = self.pairing.answer(direction, message.key)
@@ -154,7 +155,7 @@ class Conversation:
                 _remember(self.state.rounds, round_key, call.call_seq)
         task = facts.task_of(result) if call is not None and not call.method.startswith("tasks/") else None
         if task is not None and call is not None:
-            _remember(self.state.tasks, task, call.call_seq)
+            _remember(self.state.tasks, _memory_key(task), call.call_seq)
             if call.token:
                 _remember(self.state.task_tokens, f"{call.direction} {call.token}", call.call_seq)
         event.server = facts.implementation(meta.server_info) if meta.server_info is not ABSENT else None
@@ -177,6 +178,13 @@ def _round(method: str, target: str | None, request_state: msgspec.Raw) -> str:
     text = text_of(request_state)
     state = bytes(request_state) if text is None else text.encode()
     return hashlib.sha256(f"{method}\0{target}\0".encode() + state).hexdigest()[:32]
+
+
+def _memory_key(text: str | None) -> str:
+    """Return a short key for a task's id, which a server may make as long as it likes."""
+    if text is None or len(text) <= MAX_KEY:
+        return text or ""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def _remember(memory: dict[str, int], key: str, seq: int) -> None:

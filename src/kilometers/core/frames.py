@@ -58,6 +58,16 @@ class FrameSplitter:
         """The stream offset of the next byte to feed."""
         return self.consumed + self._held_bytes + self._blank_bytes
 
+    @property
+    def held_bytes(self) -> int:
+        """How much of a frame that has not ended is in memory."""
+        return self._held_bytes
+
+    def let_go(self) -> None:
+        """Only count the frame that has not ended, as if it were too large: others need the memory."""
+        if self._held_bytes:
+            self._skip_held()
+
     def feed(self, data: bytes) -> list[Frame]:
         """Return the frames that end in *data*."""
         lines = data.split(b"\n")
@@ -108,11 +118,14 @@ class FrameSplitter:
     def _hold(self, data: bytes) -> None:
         self._held_bytes += len(data)
         if self.skipped or self._held_bytes > self.max_bytes:
-            self.skipped += self._held_bytes + self._blank_bytes
-            self.consumed = self.read_through
-            self._parts, self._held_bytes, self._blank_bytes = bytearray(), 0, 0
+            self._skip_held()
         else:
             self._parts += data
+
+    def _skip_held(self) -> None:
+        self.skipped += self._held_bytes + self._blank_bytes
+        self.consumed = self.read_through
+        self._parts, self._held_bytes, self._blank_bytes = bytearray(), 0, 0
 
     def _begin_after(self, offset: int) -> None:
         self.consumed, self.skipped = offset, 0

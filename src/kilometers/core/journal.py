@@ -230,14 +230,25 @@ def read_fields(data: bytes) -> dict[str, list[str]]:
     return fields
 
 
-def pack_totals(offsets: list[int]) -> list[tuple[str, str]]:
-    """Return the streams' totals as fields of `end` and `end of segment`."""
-    return [(f"total.{stream}", str(offsets[stream])) for stream in STREAMS]
+def pack_totals(offsets: list[int], reasons: list[int] | None = None) -> list[tuple[str, str]]:
+    """Return the streams' totals as fields of `end` and `end of segment`, and why the last bytes are missing if so."""
+    totals = [(f"total.{stream}", str(offsets[stream])) for stream in STREAMS]
+    return totals + [(f"reason.{stream}", str(reasons[stream])) for stream in STREAMS if reasons and reasons[stream]]
 
 
 def read_totals(fields: dict[str, list[str]]) -> tuple[int, int, int] | None:
     """Return the totals that `pack_totals` wrote, or None where there are none."""
-    values = [fields.get(f"total.{stream}", [""])[0] for stream in STREAMS]
-    if not all(value.isdigit() for value in values):
-        return None
-    return (int(values[0]), int(values[1]), int(values[2]))
+    first, second, third = (read_number(fields, f"total.{stream}") for stream in STREAMS)
+    return None if first is None or second is None or third is None else (first, second, third)
+
+
+def read_reasons(fields: dict[str, list[str]]) -> tuple[int, int, int]:
+    """Return the reasons that `pack_totals` wrote: DAMAGED where the relay knew none."""
+    first, second, third = (read_number(fields, f"reason.{stream}") or DAMAGED for stream in STREAMS)
+    return first, second, third
+
+
+def read_number(fields: dict[str, list[str]], name: str) -> int | None:
+    """Return a field that is a whole number, or None."""
+    text = fields.get(name, [""])[0]
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -50,6 +50,12 @@ DIRECTIONS: dict[int, Direction | None] = {
     journal.STDERR: None,
 }
 MICROSECOND = timedelta(microseconds=1)
+# What is kept in memory between two commits, and how finely a record is cut so that it stays so: a record of 256 KiB
+# may hold 128 Ki frames.
+MAX_ROWS = 5_000
+ROW_OVERHEAD_BYTES = 150  # of an event in the store, beside its wire form
+MAX_ROWS_BYTES = 4 << 20
+SLICE_BYTES = 16 << 10
 UNTERMINATED = "unterminated"
 CRASHED_RECORDER = "crashed_recorder"
 
@@ -83,6 +89,8 @@ class SessionState(msgspec.Struct):
     fields: dict[str, list[str]] = {}
     end_fields: dict[str, list[str]] = {}
     gaps: int = 0
+    kept_bytes: int = 0
+    """What its events take up in the store, about."""
     unanswered: int = 0
     conversation: ConversationState = msgspec.field(default_factory=ConversationState)
 
@@ -133,6 +141,9 @@ class Session:
         self._conversation = Conversation(state.conversation, self.pairing)
         self.is_poison = is_poison
         self._rows: list[Row] = []
+        self._rows_bytes = 0
+        self.max_rows = MAX_ROWS
+        self.max_rows_bytes = MAX_ROWS_BYTES
         self._keeps_payloads = self._captures_payloads()
         self._splitters: dict[int, FrameSplitter] = {}
         for number in journal.STREAMS:
@@ -140,25 +151,29 @@ class Session:
             splitter = LineSplitter if number == journal.STDERR else FrameSplitter
             self._splitters[number] = splitter(kept.consumed, kept.skipped)
 
-    def take(self, record: journal.Record) -> None:
-        """Take the next record; one that was taken before changes nothing."""
+    def take(self, record: journal.Record) -> bool:
+        """Take the next record; one that was taken before changes nothing.
+
+        False = there were more events in it than are taken at once: after `take_rows` the same record again.
+        """
         if record.kind in journal.STREAMS:
-            self._take_data(record)
-        elif record.kind == journal.START:
+            return self._take_data(record)
+        if record.kind == journal.START:
             self._start(record)
         elif record.kind in {journal.END, journal.END_OF_SEGMENT}:
             fields = journal.read_fields(bytes(record.data))
             totals = journal.read_totals(fields)
             if totals is not None:
-                self.take_totals(totals, journal.DAMAGED, record.wall_ns)
+                self.take_totals(totals, journal.read_reasons(fields), record.wall_ns)
             if record.kind == journal.END:
                 self.state.end_fields = _as_text(fields)
                 self.state.ended_ns = record.wall_ns
                 self.state.is_clean = True
+        return True
 
-    def take_totals(self, offsets: tuple[int, int, int], reason: int, wall_ns: int) -> None:
+    def take_totals(self, offsets: tuple[int, int, int], reasons: tuple[int, int, int], wall_ns: int) -> None:
         """Take note of how far the relay had read: what is missing up to there is a gap."""
-        for number, offset in zip(journal.STREAMS, offsets, strict=True):
+        for number, offset, reason in zip(journal.STREAMS, offsets, reasons, strict=True):
             if offset > self._splitters[number].read_through:
                 self._gap(number, offset, reason, wall_ns)
 
@@ -186,14 +201,29 @@ class Session:
         self.pairing.unanswered = 0
         return self.state
 
-    def read_through(self) -> tuple[int, int, int]:
-        """Return the stream offset of the next byte that each stream has to be fed."""
-        first, second, third = (self._splitters[number].read_through for number in journal.STREAMS)
-        return first, second, third
+    @property
+    def is_full(self) -> bool:
+        """Whether the rows should be stored before more is taken."""
+        return len(self._rows) >= self.max_rows or self._rows_bytes >= self.max_rows_bytes
+
+    @property
+    def row_count(self) -> int:
+        """How many rows wait to be taken."""
+        return len(self._rows)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of frames that have not ended is in memory."""
+        return sum(splitter.held_bytes for splitter in self._splitters.values())
+
+    def let_go(self) -> None:
+        """Only count the frames that have not ended: other sessions need the memory."""
+        for number in (journal.CLIENT_TO_SERVER, journal.SERVER_TO_CLIENT):
+            self._splitters[number].let_go()
 
     def take_rows(self) -> list[Row]:
         """Return the rows since the last time."""
-        rows, self._rows = self._rows, []
+        rows, self._rows, self._rows_bytes = self._rows, [], 0
         return rows
 
     def _last_wall_ns(self) -> int:
@@ -209,20 +239,24 @@ class Session:
             self.state.started_ns = record.wall_ns
             self._keeps_payloads = self._captures_payloads()
 
-    def _take_data(self, record: journal.Record) -> None:
+    def _take_data(self, record: journal.Record) -> bool:
         number, splitter = record.kind, self._splitters[record.kind]
         known = splitter.read_through - record.stream_offset
         if known > 0 and known >= len(record.data):
-            return
+            return True
         if known < 0:
             self._gap(number, record.stream_offset, record.gap_reason, record.wall_ns)
         if not record.data:
             self._flush(number, UNTERMINATED)
-            return
+            return True
         kept = self.state.stream(number)
         kept.last_wall_ns, kept.last_monotonic_ns = record.wall_ns, record.monotonic_ns
-        for frame in splitter.feed(bytes(record.data[max(known, 0) :])):
-            self._frame(number, frame)
+        for at in range(max(known, 0), len(record.data), SLICE_BYTES):
+            if self.is_full:
+                return False
+            for frame in splitter.feed(bytes(record.data[at : at + SLICE_BYTES])):
+                self._frame(number, frame)
+        return True
 
     def _gap(self, number: int, through: int, reason: int, wall_ns: int) -> None:
         """Everything up to *through* is missing; what was held before it is torn, and so is what comes next."""
@@ -328,7 +362,9 @@ class Session:
 
     def _add(self, event: Event) -> None:
         wire = encode(event)
+        self._rows_bytes += len(wire)
         state = self.state
+        state.kept_bytes += len(wire) + ROW_OVERHEAD_BYTES
         state.tail_hash = chain_hash(state.tail_hash, wire)
         state.next_seq += 1
         at_us = (event.at - EPOCH) // MICROSECOND

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from kilometers.core.event import Implementation, at_time
+from kilometers.core.journal import read_number
 from kilometers.core.session import SessionState
 
 
@@ -65,11 +66,6 @@ def summarize(state: SessionState, *, is_ended: bool) -> SessionSummary:
     if is_ended:
         summary.ended_at = at_time(state.ended_ns)
         summary.is_clean = state.is_clean
-        summary.exit_status = _number(state.end_fields, "exit_status")
-        summary.signal = _number(state.end_fields, "signal")
+        summary.exit_status = read_number(state.end_fields, "exit_status")
+        summary.signal = read_number(state.end_fields, "signal")
     return summary
-
-
-def _number(fields: dict[str, list[str]], name: str) -> int | None:
-    value = fields.get(name, [""])[0]
-    return int(value) if value.isdigit() else None
