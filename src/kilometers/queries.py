@@ -90,8 +90,8 @@ class StoreReader:
             version = int(self.connection.pragma("user_version"))
         except apsw.Error as error:
             raise KilometersError(f"the store {path} cannot be read: {error}.", "See: km status") from error
-        if version == 0:  # a recorder is just making it
-            raise NothingRecorded
+        if version == 0 and not self._page("SELECT 1 FROM sqlite_schema LIMIT 1", {}):
+            raise NothingRecorded  # a recorder is just making it
         if int(self.connection.pragma("application_id")) != APPLICATION_ID:
             raise KilometersError(f"{path} is no store of km.", "The recorder moves it aside at its next start.")
         if version > SCHEMA_VERSION:

@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import apsw
+import pytest
 
 from faults.disk_faults import DiskFaults
 from kilometers import __version__, election, paths
@@ -19,7 +20,7 @@ from kilometers.core.pairing import Call
 from kilometers.core.session import new_state
 from kilometers.core.session_id import make_session_id
 from kilometers.core.summary import summarize
-from kilometers.retention import DAY_US, Retention
+from kilometers.retention import DAY_US, Retention, limits
 from kilometers.store import Store
 from recorder.sessions import KM, Sessions, assert_equation, wait_until
 
@@ -152,6 +153,27 @@ def test_retention_deletes_the_oldest_while_the_store_is_too_large(home: Path) -
     assert numbers(store) == kept[-3:]
     assert store.ended_bytes() <= 3_000_000
     store.close()
+
+
+def test_session_that_lives_costs_no_other_its_place(home: Path) -> None:
+    (home / "config.toml").write_text("retention_mb = 3\n")
+    store = Store(str(home / "store.db"))
+    now_us = time.time_ns() // 1000
+    ended = add_session(store, ended_us=now_us, size_bytes=1_000_000)
+    lives = add_session(store, ended_us=now_us, size_bytes=50_000_000)
+    store.connection.execute("UPDATE sessions SET ended_at_us = NULL WHERE session_no = ?", (lives,))
+
+    Retention(store, home=paths.Home(str(home), str(home / "config.toml"))).apply()
+
+    assert numbers(store) == [ended, lives]
+    store.close()
+
+
+@pytest.mark.parametrize("config", ["a = " + "[" * 3000, 'retention_mb = "much"', "\0", "[servers"])
+def test_config_that_makes_no_sense_means_the_defaults(home: Path, config: str) -> None:
+    (home / "config.toml").write_text(config)
+
+    assert limits(paths.Home(str(home), str(home / "config.toml"))) == (30, 1000)
 
 
 def test_reader_that_is_slow_does_not_hold_the_wal_back(sessions: Sessions) -> None:

@@ -260,6 +260,24 @@ def test_full_queue_drops_the_copy_and_tells_which(tmp_path: Path) -> None:
     assert {record.gap_reason for record in read.of(IN)[:-1]} == {0}
 
 
+def test_end_of_a_slow_disk_journal_counts_what_had_to_be_dropped(tmp_path: Path) -> None:
+    queued = Session(tmp_path, in_memory=False)
+    stuck = queued.open(StuckFiles)
+    stuck.released = threading.Event()
+    for _ in range(20):
+        queued.append(b"0123456789")
+    release = threading.Timer(0.07, stuck.released.set)
+    release.start()
+    queued.close(("exit_status", "0"))
+    release.join()
+    read = queued.read()
+    fields = read.fields(journal.END)
+
+    assert fields["total.1"] == ["200"]
+    assert fields["reason.1"] == [str(journal.JOURNAL_SLOW)]
+    assert len(read.of(IN)) < 20
+
+
 def test_append_after_the_end_never_returns(session: Session) -> None:
     session.close()
     appending = threading.Thread(target=session.append, args=(b"late",), daemon=True)

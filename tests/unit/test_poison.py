@@ -48,3 +48,24 @@ def test_recorder_that_has_caught_up_notes_no_small_frames(tmp_path: Path) -> No
     note.is_poison(SESSION, 1, 500, 10)
 
     assert not PoisonNote(str(tmp_path / "note")).is_poison(SESSION, 1, 500, 10)
+
+
+def test_frames_that_crash_one_after_the_other_stay_condemned(tmp_path: Path) -> None:
+    path = str(tmp_path / "note")
+    for offset in (100, 200, 300):
+        PoisonNote(path).is_poison(SESSION, 1, offset, LARGE_FRAME_BYTES + 1)
+    note = PoisonNote(path)
+
+    assert all(note.is_poison(SESSION, 1, offset, LARGE_FRAME_BYTES + 1) for offset in (100, 200, 300))
+
+
+def test_note_that_was_removed_is_written_no_more(tmp_path: Path) -> None:
+    note = PoisonNote(str(tmp_path / "note"))
+    (tmp_path / "note").unlink()
+    note.remove()
+    other = tmp_path / "other"
+    with other.open("w+b"):  # has the note's old descriptor
+        note.is_poison(SESSION, 1, 0, LARGE_FRAME_BYTES + 1)
+        note.clear()
+
+    assert other.read_bytes() == b""
