@@ -15,6 +15,7 @@ from kilometers.core.summary import summarize
 from kilometers.faults import reach
 from kilometers.journal_reader import JournalReader, Lost
 from kilometers.poison import PoisonNote
+from kilometers.priority import give_way
 from kilometers.store import Store
 
 ROW_BYTES = 500  # of an event in memory, beside its payload
@@ -52,6 +53,7 @@ class Recording:
 
     def _make_session(self, state: SessionState, calls: list[Call] | None = None) -> Session:
         def is_poison(stream: int, offset: int, size_bytes: int) -> bool:
+            give_way()
             reach("frame")
             is_poison = self.note.is_poison(self.journal_id, stream, offset, size_bytes)
             reach("noted")

@@ -25,6 +25,7 @@ from kilometers.core.pairing import Call
 from kilometers.core.session import Row, SessionState
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import KilometersError
+from kilometers.priority import give_way
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4B4D5331  # "KMS1": file(1) and we know our own
@@ -216,7 +217,7 @@ class Store:
         self.connection.executemany(
             "INSERT INTO events (event_id, at_us, kind, direction, method, target, status, duration_us, size_bytes,"
             " call_seq, wire, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            ((base | row.seq, *msgspec.structs.astuple(row)[1:]) for row in rows),
+            _values(base, rows),
         )
 
     def save_calls(self, number: int, changes: dict[int, Call | None]) -> None:
@@ -302,6 +303,13 @@ class Store:
                 self.connection.execute(SCHEMA)
                 self.connection.pragma("application_id", APPLICATION_ID)
                 self.connection.pragma("user_version", SCHEMA_VERSION)
+
+
+def _values(base: int, rows: list[Row]) -> Iterator[tuple[object, ...]]:
+    """Yield the values of each row, giving way to the sessions in between."""
+    for row in rows:
+        give_way()
+        yield (base | row.seq, *msgspec.structs.astuple(row)[1:])
 
 
 def microseconds(moment: datetime) -> int:

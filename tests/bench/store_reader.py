@@ -15,6 +15,7 @@ def wait_for(store: Path, *, limit_s: float = 5.0) -> None:
     while time.monotonic() < deadline:
         if store.exists():
             connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READONLY)
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             is_made = connection.pragma("user_version") != 0
             connection.close()
             if is_made:
