@@ -22,6 +22,8 @@ from kilometers.paths import Home
 INHERITED_LOCK_FD = 3
 MAX_DELAY_S = 60.0
 RETRY_S = 1.0
+RETRY_LOCK_S = 1.0
+LOOK_EVERY_S = 0.05
 SLOWED_FROM = 2  # one restart is at once: it was killed
 FIELDS_SIZE = 64 * 1024
 # The recorder reads nothing else from an environment that was given to somebody else's session.
@@ -191,6 +193,24 @@ def start_recorder(home: Home, fd: int) -> int:
             return _spawn([*own_command(), "recorder"], environment, fd)
     finally:
         os.close(fd)
+
+
+def take_lock(home: Home) -> int | None:
+    """Return the locked descriptor of recorder.lock: inherited, or taken within a second; None if another has it."""
+    inherited = INHERITED_LOCK_FD
+    try:
+        if os.path.samestat(os.fstat(inherited), os.stat(home.recorder_lock)) and locks.try_lock(inherited):
+            os.set_inheritable(inherited, False)
+            return inherited
+    except OSError:
+        pass  # started by hand, or on Windows
+    fd = open_lock(home)
+    deadline_s = time.monotonic() + RETRY_LOCK_S
+    while not locks.try_lock(fd):
+        if time.monotonic() > deadline_s:
+            return None
+        time.sleep(LOOK_EVERY_S)
+    return fd
 
 
 if sys.platform == "win32":

@@ -49,6 +49,11 @@ class Home:
         return local if make_private_folder(local) else self.folder
 
     @property
+    def ballast(self) -> str:
+        """Given up when the disk is full: see store.py."""
+        return os.path.join(self.store_folder, "ballast")
+
+    @property
     def journal_folder(self) -> str:
         """Holds the sessions' markers; the journal itself only where no RAM folder can be used."""
         return os.path.join(self.folder, "journal")

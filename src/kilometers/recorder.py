@@ -23,7 +23,7 @@ from kilometers.machine import boot_id, machine_id, memory_identity
 from kilometers.poison import PoisonNote
 from kilometers.recording import STEP_BYTES, Recording
 from kilometers.retention import Retention
-from kilometers.store import Store, StoreDamaged, StoreTooNew, move_aside
+from kilometers.store import Store, StoreDamaged, StoreTooNew, make_ballast, move_aside
 from kilometers.watch import Watcher
 
 if sys.platform != "win32":
@@ -36,10 +36,8 @@ LINGER_S = 10.0  # a client that restarts its servers finds the recorder still t
 SLEEP_S = 60.0
 PROVEN_AFTER_S = 10.0
 RETRY_STORE_S = 1.0
-RETRY_LOCK_S = 1.0
 LIVENESS_AGAIN_S = 0.05
 HELD_BYTES = 24 << 20  # more than the largest frame of which facts are read
-BALLAST_BYTES = 4 << 20  # enough to checkpoint a WAL of the usual size
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError, StoreDamaged)
 UNWRITABLE = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.BusyError, apsw.ReadOnlyError)
@@ -246,7 +244,7 @@ class Recorder:
                 pass  # not there, or not empty: a relay has just begun
         reach("leaving")
         locks.unlock(self.lock_fd)
-        deadline_s = time.monotonic() + RETRY_LOCK_S
+        deadline_s = time.monotonic() + election.RETRY_LOCK_S
         while self.has_work():
             if locks.try_lock(self.lock_fd):
                 self.note = PoisonNote(self.home.poison_note)
@@ -302,7 +300,7 @@ class Recorder:
             if self.moved_aside:
                 store.set_meta("moved_aside", self.moved_aside)
             self.install_id = self.claim(store)
-        self.make_ballast()
+        make_ballast(self.home.ballast)
         return store
 
     def set_store_aside(self, problem: str) -> None:
@@ -321,9 +319,8 @@ class Recorder:
     def wait_for_the_disk(self, error: Exception) -> None:
         """Wait, with nothing kept in memory; the journal holds what comes in meanwhile."""
         self.log.warning("the store cannot be written; waiting", error=str(error))
-        ballast = os.path.join(self.home.store_folder, "ballast")
-        if isinstance(error, apsw.FullError) and os.path.exists(ballast):
-            os.unlink(ballast)
+        if isinstance(error, apsw.FullError) and os.path.exists(self.home.ballast):
+            os.unlink(self.home.ballast)
         self.forget()
         time.sleep(RETRY_STORE_S)
         self.open_store()
@@ -338,18 +335,6 @@ class Recorder:
         except apsw.Error:
             pass  # it cannot checkpoint either; the WAL stays for the next one
 
-    def make_ballast(self) -> None:
-        """Keep 4 MB that can be given up when the disk is full, so that the store can still be put in order."""
-        path = os.path.join(self.home.store_folder, "ballast")
-        if os.path.exists(path):
-            return
-        try:
-            with open(path, "xb") as file:
-                file.write(bytes(BALLAST_BYTES))
-        except OSError:
-            if os.path.exists(path):
-                os.unlink(path)
-
     def write_lock_file(self, *, failures: int | None = None) -> None:
         """Say in recorder.lock who records, and where its journals may be."""
         content = election.read_lock(self.lock_fd)
@@ -359,24 +344,6 @@ class Recorder:
         content.journal = memory_identity(self.home)
         content.failures = content.failures if failures is None else failures
         election.write_lock(self.lock_fd, content)
-
-
-def take_lock(home: paths.Home) -> int | None:
-    """Return the locked descriptor of recorder.lock: inherited, or taken within a second; None if another has it."""
-    inherited = election.INHERITED_LOCK_FD
-    try:
-        if os.path.samestat(os.fstat(inherited), os.stat(home.recorder_lock)) and locks.try_lock(inherited):
-            os.set_inheritable(inherited, False)
-            return inherited
-    except OSError:
-        pass  # started by hand, or on Windows
-    fd = election.open_lock(home)
-    deadline_s = time.monotonic() + RETRY_LOCK_S
-    while not locks.try_lock(fd):
-        if time.monotonic() > deadline_s:
-            return None
-        time.sleep(COMMIT_EVERY_S)
-    return fd
 
 
 def run() -> int:
@@ -392,7 +359,7 @@ def run() -> int:
     os.chdir(os.path.abspath(os.sep))
     paths.make_home(home)
     arm(home.folder)
-    lock_fd = take_lock(home)
+    lock_fd = election.take_lock(home)
     if lock_fd is None:
         return EXIT_OK
     reach("started")

@@ -32,6 +32,7 @@ APPLICATION_ID = 0x4B4D5331  # "KMS1": file(1) and we know our own
 BUSY_TIMEOUT_MS = 5_000
 SEQ_BITS = 32
 DELETE_ROWS = 2_000
+BALLAST_BYTES = 4 << 20  # enough to checkpoint a WAL of the usual size
 
 SCHEMA = """
 CREATE TABLE meta (
@@ -329,3 +330,15 @@ def move_aside(path: str) -> str:
         if os.path.exists(path + ending):
             os.rename(path + ending, aside + ending)
     return aside
+
+
+def make_ballast(path: str) -> None:
+    """Keep 4 MB that can be given up when the disk is full, so that the store can still be put in order."""
+    if os.path.exists(path):
+        return
+    try:
+        with open(path, "xb") as file:
+            file.write(bytes(BALLAST_BYTES))
+    except OSError:
+        if os.path.exists(path):
+            os.unlink(path)
