@@ -70,7 +70,7 @@ class Client:
 
     def read_by_server(self) -> int:
         """Return how many bytes the server is known to have read."""
-        return int(self.read_file.read_text()) if self.read_file.exists() else 0
+        return int(self.read_file.read_text() or 0) if self.read_file.exists() else 0
 
     def call(self, number: int, size: int = 50) -> None:
         """Send one request."""
