@@ -13,6 +13,7 @@ import sys
 import time
 
 import apsw
+from structlog.typing import FilteringBoundLogger
 
 from kilometers import __version__, election, journal_reader, locks, paths
 from kilometers.core.session_id import make_session_id
@@ -54,10 +55,10 @@ class HomeLost(Exception):
 class Recorder:
     """Records all sessions of one home."""
 
-    def __init__(self, home: paths.Home, lock_fd: int) -> None:
+    def __init__(self, home: paths.Home, lock_fd: int, log: FilteringBoundLogger) -> None:
         self.home = home
         self.lock_fd = lock_fd
-        self.log = open_log(home.log_file)
+        self.log = log
         self.note = PoisonNote(home.poison_note)
         self.watcher = Watcher()
         self.recordings: dict[str, Recording] = {}
@@ -71,6 +72,7 @@ class Recorder:
         self.is_proven = False
         """It has got somewhere: should it die, the next one is started at once."""
         self.started_s = time.monotonic()
+        self.write_lock_file()
         self.open_store()
 
     def run(self) -> int:
@@ -90,9 +92,6 @@ class Recorder:
                 self.log.warning("the store is gone; a new one is begun")
                 self.forget()
                 self.open_store()
-            except HomeLost:
-                # Another one may have been made in its place, with a lock and a recorder of its own.
-                return EXIT_OK
 
     def step(self) -> bool:
         """Read, commit, unlink; whether there is more to read."""
@@ -155,7 +154,7 @@ class Recorder:
         recording = Recording(session_id, self.store, self.note, self.install_id)
         if recording.is_lost or (recording.is_unclean and journal_reader.is_living(files)):
             recording.resume()
-        if recording.is_finished:
+        if recording.is_finished or recording.is_from_copied_home:
             recording.reader.refresh(files)
             recording.unlink_recorded(self.home.marker(session_id))
             return
@@ -309,8 +308,11 @@ class Recorder:
         self.log.error("the store is damaged and was moved aside", aside=self.moved_aside, problem=problem)
 
     def claim(self, store: Store) -> str:
-        """Return the install id: a new one where the store was made on another machine or copied to another home."""
-        owner = f"{machine_id()} {paths.folder_hash(self.home.folder)}"
+        """Return the install id: a new one where the store was made on another machine or copied to another home.
+
+        By the home's inode alone: the device's number changes with a boot on some file systems (btrfs).
+        """
+        owner = f"{machine_id()} {os.stat(self.home.folder).st_ino}"
         if store.meta("owner") != owner:
             store.set_meta("owner", owner)
             store.set_meta("install_id", make_session_id(time.time_ns(), os.urandom(10)))
@@ -363,20 +365,18 @@ def run() -> int:
     if lock_fd is None:
         return EXIT_OK
     reach("started")
+    log = open_log(home.log_file)
     try:
-        recorder = Recorder(home, lock_fd)
+        return Recorder(home, lock_fd, log).run()
     except StoreTooNew as error:
-        open_log(home.log_file).warning("the store is newer", error=str(error))  # no bug of ours
-        return error.exit_status
-    recorder.write_lock_file()
-    try:
-        return recorder.run()
-    except StoreTooNew as error:
-        recorder.log.warning("the store is newer", error=str(error))
+        log.warning("the store is newer", error=str(error))
         return error.exit_status
     except journal_reader.JournalTooNew as error:
-        recorder.log.warning("a newer km wrote this journal; it is left to the newer km", journal=str(error))
+        log.warning("a newer km wrote this journal; it is left to the newer km", journal=str(error))
+        return EXIT_OK
+    except HomeLost:
+        # Another one may have been made in its place, with a lock and a recorder of its own.
         return EXIT_OK
     except Exception:  # the last word before the next recorder tries again
-        recorder.log.exception("recorder failed")
+        log.exception("recorder failed")
         return EXIT_OUR_BUG

@@ -83,6 +83,24 @@ def test_copied_home_does_not_end_the_sessions_of_the_original(sessions: Session
     assert len(installs) == 2
 
 
+def test_journal_that_was_copied_with_its_home_is_not_recorded_again(sessions: Sessions, tmp_path: Path) -> None:
+    sessions.folder.joinpath("config.toml").write_text(f'journal_dir = "{sessions.home.journal_folder}"\n')
+    client = sessions.start()
+    client.call(1)
+    client.wait_for_answers(1)
+    wait_until(lambda: any(len(one.events) == 2 for one in sessions.recorded().values()), 10)
+    copy = Sessions(tmp_path / "copy")
+    shutil.copytree(sessions.folder, copy.folder)
+    copy.km("recorder")
+    wait_until(lambda: not list(Path(copy.home.journal_folder).iterdir()), 20)
+
+    (one,) = copy.recorded().values()
+    copy.kill_recorder()
+    client.end()
+    assert "ended_at" not in one.summary
+    assert_equation([client], sessions.wait_until_recorded())
+
+
 def test_session_without_end_and_without_journal_is_closed_with_a_gap(sessions: Sessions) -> None:
     """As after a power loss: the store has the beginning, the journal in memory is gone."""
     client = sessions.start()
