@@ -151,18 +151,18 @@ class Election:
 
     def _wait_and_start(self) -> None:
         fd = open_lock(self.home)
-        if not locks.try_lock(fd):
-            self.settled.set()
-            locks.wait_for_lock(fd)
-            self.settled.clear()
-        pid = self._start_recorder(fd)
+        try:
+            if not locks.try_lock(fd):
+                self.settled.set()
+                locks.wait_for_lock(fd)
+                self.settled.clear()
+            content = read_lock(fd)
+            self._leaving.wait(restart_delay_s(content.failures) - seconds_since(content.started_ns))
+            pid = start_recorder(self.home, fd)
+        finally:
+            os.close(fd)  # or the lock would stay ours, and no recorder could ever have it
         self.settled.set()
         reap(pid)
-
-    def _start_recorder(self, fd: int) -> int:
-        content = read_lock(fd)
-        self._leaving.wait(restart_delay_s(content.failures) - seconds_since(content.started_ns))
-        return start_recorder(self.home, fd)
 
 
 def seconds_since(wall_ns: int) -> float:
@@ -171,28 +171,25 @@ def seconds_since(wall_ns: int) -> float:
 
 
 def start_recorder(home: Home, fd: int) -> int:
-    """Start the newest km's recorder with the locked *fd* inherited, and close our copy.  Raises OSError.
+    """Start the newest km's recorder with the locked *fd* inherited; the caller closes its copy.  Raises OSError.
 
     One that gets nowhere is not tried for ever: then this km's own.  Returns the pid of the process that starts it,
     which ends at once and has to be reaped.  Detached: in a session of its own, with none of our standard descriptors;
     it leaves our process tree by itself.
     """
+    content = read_lock(fd)
+    if not name_newest(content) and content.failures >= SLOWED_FROM:
+        content.version, content.command = __version__, own_command()
+    content.failures += 1
+    content.started_ns = time.time_ns()
+    # Here already, not only by the recorder: until it has begun, relays must not take it for another machine's.
+    content.boot_id, content.journal, content.pid = boot_id(), memory_identity(home), 0
+    write_lock(fd, content)
+    environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     try:
-        content = read_lock(fd)
-        if not name_newest(content) and content.failures >= SLOWED_FROM:
-            content.version, content.command = __version__, own_command()
-        content.failures += 1
-        content.started_ns = time.time_ns()
-        # Here already, not only by the recorder: until it has begun, relays must not take it for another machine's.
-        content.boot_id, content.journal, content.pid = boot_id(), memory_identity(home), 0
-        write_lock(fd, content)
-        environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
-        try:
-            return _spawn([*content.command, "recorder"], environment, fd)
-        except OSError:
-            return _spawn([*own_command(), "recorder"], environment, fd)
-    finally:
-        os.close(fd)
+        return _spawn([*content.command, "recorder"], environment, fd)
+    except OSError:
+        return _spawn([*own_command(), "recorder"], environment, fd)
 
 
 def take_lock(home: Home) -> int | None:

@@ -1,5 +1,6 @@
 """What the reading commands share: the store, a recorder that has caught up, times as users type them."""
 
+import os
 import time
 from datetime import UTC, datetime
 
@@ -29,10 +30,14 @@ def see_to_it_that_somebody_records(home: paths.Home) -> None:
         return
     try:
         fd = election.open_lock(home)
-        if locks.try_lock(fd):
-            election.reap(election.start_recorder(home, fd))
+        try:
+            pid = election.start_recorder(home, fd) if locks.try_lock(fd) else None
+        finally:
+            os.close(fd)
     except OSError:
-        return
+        return  # a home that cannot be written: there is nothing to wait for
+    if pid is not None:
+        election.reap(pid)
     deadline_s = time.monotonic() + CATCH_UP_S
     while has_ended_journals(home) and time.monotonic() < deadline_s:
         time.sleep(LOOK_EVERY_S)
