@@ -13,7 +13,7 @@ KILLS = ("recorder", "relay", "both")
 # A recorder reaches the first two once in its life, and the others for every frame.
 HIGHEST_COUNT = {"started": 1, "leaving": 1, "frame": 100, "noted": 100}
 ROUNDS = int(os.environ.get("KM_FAULT_ROUNDS", "25"))
-ROUNDS_EACH = max(1, round(ROUNDS / (len(POINTS) + len(KILLS))))
+ROUNDS_EACH = -(-ROUNDS // (len(POINTS) + len(KILLS)))  # rounded up: no case without one
 
 
 def traffic(client: Client, chance: random.Random, *, first: int, count: int) -> None:
