@@ -7,7 +7,6 @@ Needs Linux and a C compiler.  Each benchmark is a module with `measure(run)`, l
 """
 
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -66,10 +65,12 @@ def main(*, names: tuple[str, ...], quick: bool, km_path: str | None) -> None:
         raise SystemExit("the benchmarks read /proc: Linux only")
     km = find_km(km_path)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, km: {km or 'not installed, baselines only'}")
-    with tempfile.TemporaryDirectory(prefix="kilometers-bench-") as folder:
-        programs = compile_programs(Path(folder), km=km)
+    with (
+        tempfile.TemporaryDirectory(prefix="kilometers-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="kilometers-bench-", dir="/dev/shm") as journal_folder,
+    ):
+        programs = compile_programs(Path(folder), journal_folder=journal_folder, km=km)
         figures = [figure for name in names or BENCHMARKS for figure in run_one(name, programs, is_quick=quick)]
-        shutil.rmtree(programs.journal_folder)
     print("\nall")
     print_figures(figures)
 

@@ -1,7 +1,6 @@
 """The programs that a run measures and measures with: km, and small C programs compiled on the spot."""
 
 import subprocess
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -41,9 +40,8 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
         return {name: prefixes[name] for name in names if name in prefixes}
 
 
-def compile_programs(folder: Path, *, km: str | None) -> Programs:
+def compile_programs(folder: Path, *, journal_folder: str, km: str | None) -> Programs:
     """Compile the C programs into *folder*."""
-    journal_folder = tempfile.mkdtemp(prefix="kilometers-bench-", dir="/dev/shm")
     return Programs(
         km=km, journal_folder=journal_folder, **{name: compile_program(name, folder) for name in C_PROGRAMS}
     )
