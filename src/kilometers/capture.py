@@ -106,14 +106,15 @@ class Capture:
     def _make_files(self, home: paths.Home, start: bytes) -> SegmentFiles:
         """Take the journal's place.  A recorder that leaves removes an empty folder: then once more."""
         number = self.files.number + 1 if self.files else 0
-        for _ in range(PLACE_ATTEMPTS):
+        attempt = 1
+        while True:
             folder = self._choose_folder(home)
             try:
                 return SegmentFiles(folder, self.session_id, start, self.journal.offsets, first_number=number)
             except FileNotFoundError:
-                continue
-        folder = self._choose_folder(home)
-        return SegmentFiles(folder, self.session_id, start, self.journal.offsets, first_number=number)
+                if attempt == PLACE_ATTEMPTS:
+                    raise
+                attempt += 1
 
     def _begin_again(self) -> None:
         """Make a new journal in the next place: the folder is gone.  No pump waits for it."""

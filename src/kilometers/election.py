@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from kilometers import __version__, locks
-from kilometers.core.journal import pack_fields, read_fields
+from kilometers.core.journal import pack_fields, read_fields, read_number
 from kilometers.machine import boot_id, memory_identity
 from kilometers.paths import Home
 
@@ -44,11 +44,11 @@ class LockFile:
 
         self.version = first("version")
         self.command = fields.get("command", [])
-        self.failures = number(first("failures"))
-        self.started_ns = number(first("started_ns"))
+        self.failures = read_number(fields, "failures") or 0
+        self.started_ns = read_number(fields, "started_ns") or 0
         self.boot_id = first("boot_id")
         self.journal = first("journal")
-        self.pid = number(first("pid"))
+        self.pid = read_number(fields, "pid") or 0
 
     def pack(self) -> bytes:
         """Return the file's bytes."""
@@ -63,11 +63,6 @@ class LockFile:
                 ("pid", str(self.pid)),
             ]
         )
-
-
-def number(text: str) -> int:
-    """Return a number as the lock file has it; 0 for anything else."""
-    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def open_lock(home: Home) -> int:
@@ -101,7 +96,7 @@ def own_command() -> list[str]:
 
 def version_key(version: str) -> tuple[int, ...]:
     """Return a version's numbers, for comparison."""
-    return tuple(number(part) for part in version.split("."))
+    return tuple(int(part) if part.isascii() and part.isdigit() else 0 for part in version.split("."))
 
 
 def name_newest(content: LockFile) -> bool:

@@ -1,6 +1,6 @@
 """The recorder's side of the journal: find sessions, read their records in order, unlink what is recorded.
 
-Counterpart: journal_writer.py.  A segment that is still written may end in half a record: that is read again later.
+Counterpart: segment_files.py.  A segment that is still written may end in half a record: that is read again later.
 In a segment that is not written any more, or that goes on behind it, what has no valid CRC is damage and is stepped
 over; the stream offsets of what comes next say how many bytes are missing.
 """

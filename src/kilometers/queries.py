@@ -12,7 +12,6 @@ from typing import Any
 import apsw
 import msgspec
 
-from kilometers.core.event import Event, decode
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import KilometersError
 from kilometers.paths import Home
@@ -152,14 +151,14 @@ class StoreReader:
             raise KilometersError(f'"{name}" is the end of {len(by_id)} session ids.', "Use more digits.")
         return int(found[0][0]), read_summary(found[0][1])
 
-    def event(self, session_no: int, seq: int) -> Event:
-        """Return one event.  Raises KilometersError where there is none."""
+    def event(self, session_no: int, seq: int) -> bytes:
+        """Return the wire form of one event.  Raises KilometersError where there is none."""
         is_possible = seq < 1 << SEQ_BITS
         sql = "SELECT wire FROM events WHERE event_id = :id"
         rows = self._page(sql, {"id": session_no << SEQ_BITS | seq}) if is_possible else []
         if not rows:
             raise KilometersError(f"the session has no event {seq}.", "See its events with: km events SESSION")
-        return decode(rows[0][0])
+        return bytes(rows[0][0])
 
     def events(
         self, session_no: int | None, wanted: EventFilter, *, limit: int | None = None, newest_first: bool = False

@@ -31,7 +31,6 @@ class Recording:
         self.note = note
         self.install_id = install_id
         self.reader = JournalReader(journal_id)
-        self.is_dead = False
         self.is_finished = False
         self.is_lost = False
         """It ended because its journal had disappeared."""
@@ -63,12 +62,12 @@ class Recording:
 
     def read(self, files: list[str], folders: list[str]) -> int:
         """Read what has come in, up to STEP_BYTES, and return what it costs to keep it in memory, in bytes."""
-        self.is_dead = not journal_reader.is_living(files)
-        if self.is_dead:  # only what is there after its death is all there is
+        is_dead = not journal_reader.is_living(files)
+        if is_dead:  # only what is there after its death is all there is
             files = journal_reader.find_sessions(folders).get(self.journal_id, [])
         self.reader.refresh(files)
         size_bytes = 0
-        for item in self.reader.read(is_dead=self.is_dead):
+        for item in self.reader.read(is_dead=is_dead):
             session = self._session or self._begin()
             if isinstance(item, Lost):
                 session.take_totals(item.offsets, (item.reason,) * 3, item.wall_ns or time.time_ns())
@@ -80,7 +79,7 @@ class Recording:
                 self.has_news = True
                 return size_bytes + session.row_count * ROW_BYTES
         self.has_news = False
-        if self.is_dead:
+        if is_dead:
             self._end(session=self._session or self._begin())
         return size_bytes + (self._session.row_count if self._session else 0) * ROW_BYTES
 

@@ -30,6 +30,7 @@ KILL_DELAY_S = 1.8  # where the kernel cannot kill the server with us: just befo
 DRAIN_START_S = 0.1
 DRAIN_IDLE_S = 0.25
 DRAIN_MAX_S = 5.0
+DRAIN_LOOK_S = 0.01  # how often a pump that is writing to a slow client is looked at
 
 
 class Pump:
@@ -222,7 +223,7 @@ class Relay:
             open_pumps = [pump for pump in self.from_server if not pump.has_ended]
             if open_pumps:
                 # A pump that is still writing has no deadline; look again, since it does not tell when it is done.
-                deadline_s = max(self.drained_at_s(open_pumps), time.monotonic() + 0.01)
+                deadline_s = max(self.drained_at_s(open_pumps), time.monotonic() + DRAIN_LOOK_S)
         return deadline_s
 
 

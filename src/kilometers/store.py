@@ -16,11 +16,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 import apsw
 import msgspec
 
+from kilometers.core.event import microseconds
 from kilometers.core.pairing import Call
 from kilometers.core.session import Row, SessionState
 from kilometers.core.summary import SessionSummary
@@ -311,11 +311,6 @@ def _values(base: int, rows: list[Row]) -> Iterator[tuple[object, ...]]:
     for row in rows:
         give_way()
         yield (base | row.seq, *msgspec.structs.astuple(row)[1:])
-
-
-def microseconds(moment: datetime) -> int:
-    """Return an aware datetime as microseconds since the epoch, exactly."""
-    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
 
 
 def decode_summary(data: bytes) -> SessionSummary:

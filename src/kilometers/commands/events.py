@@ -31,32 +31,23 @@ def run(session: str | None, wanted: Wanted, *, with_all: bool, as_json: bool) -
     """Print the events: in their order; with --search newest first, each as soon as it is found."""
     store = open_store()
     number = None if with_all and session is None else store.find_session(session)[0]
+    is_search = wanted.search is not None
+    limit = TERMINAL_LIMIT if wanted.limit is None and console.is_terminal() and not as_json else wanted.limit
+    # Of a limited list the newest are wanted, so it has to be read backwards.
     found = store.events(
         number,
         EventFilter(wanted.method, wanted.tool, wanted.status, parse_since(wanted.since), wanted.search),
-        limit=limit_of(wanted, as_json=as_json),
-        newest_first=wanted.search is not None or is_tail(wanted, as_json=as_json),
+        limit=limit,
+        newest_first=is_search or limit is not None,
     )
-    if wanted.search is None and is_tail(wanted, as_json=as_json):
+    if limit is not None and not is_search:
         found = iter(list(found)[::-1])
     if as_json:
-        print_wires(found, is_search=wanted.search is not None)
-    elif wanted.search is not None:
+        print_wires(found, is_search=is_search)
+    elif is_search:
         print_as_found(found)
     else:
         console.print_rows(COLUMNS, (row(decode(wire)) for wire in found))
-
-
-def limit_of(wanted: Wanted, *, as_json: bool) -> int | None:
-    """Return how many to print: on a terminal not more than a person reads."""
-    if wanted.limit is None and console.is_terminal() and not as_json:
-        return TERMINAL_LIMIT
-    return wanted.limit
-
-
-def is_tail(wanted: Wanted, *, as_json: bool) -> bool:
-    """Whether only the newest are wanted, so that they must be read backwards."""
-    return limit_of(wanted, as_json=as_json) is not None
 
 
 def print_as_found(found: Iterator[bytes]) -> None:
@@ -81,7 +72,7 @@ def row(event: Event) -> tuple[str, ...]:
         short_id(event.session_id),
         str(event.seq),
         console.clock(event.at),
-        ARROWS.get(event.direction, ""),
+        ARROWS[event.direction],
         event.kind,
         event.method or "",
         event.target or "",

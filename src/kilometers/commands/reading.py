@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime
 
 from kilometers import election, journal_reader, locks, paths
+from kilometers.core.event import microseconds
 from kilometers.errors import EXIT_USAGE, KilometersError
 from kilometers.queries import StoreReader
 
@@ -77,4 +78,4 @@ def parse_since(text: str | None) -> int | None:
             "Use 90s, 10m, 2h, 7d, or a date such as 2026-01-31.",
             exit_status=EXIT_USAGE,
         ) from error
-    return int(moment.timestamp() * 1_000_000)
+    return microseconds(moment)

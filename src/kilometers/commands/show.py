@@ -3,8 +3,9 @@
 import json
 
 from kilometers import console
-from kilometers.commands.events import print_wires
+from kilometers.commands.events import ARROWS, print_wires
 from kilometers.commands.events import row as event_row
+from kilometers.commands.events import status as event_status
 from kilometers.commands.reading import open_store
 from kilometers.commands.sessions import status
 from kilometers.core.event import Event, decode
@@ -22,19 +23,16 @@ def run(place: str | None, *, as_json: bool) -> None:
     is_event = bool(colon) and seq.isascii() and seq.isdigit()
     store = open_store()
     number, summary = store.find_session((session if is_event else place) or None)
-    if is_event:
-        show_event(store.event(number, int(seq)), as_json=as_json)
-    elif as_json:
-        print_wires(store.events(number, EventFilter()))
+    if as_json:
+        print_wires(iter([store.event(number, int(seq))]) if is_event else store.events(number, EventFilter()))
+    elif is_event:
+        show_event(decode(store.event(number, int(seq))))
     else:
         show_timeline(store, number, summary)
 
 
-def show_event(event: Event, *, as_json: bool) -> None:
+def show_event(event: Event) -> None:
     """Print one event: its facts, then its payload, indented."""
-    if as_json:
-        console.print_json(event)
-        return
     for name, cell in zip(
         ("seq", "at", "", "kind", "method", "target", "status", "time", "size"), event_row(event)[1:], strict=True
     ):
@@ -90,19 +88,16 @@ def timeline(events: list[Event]) -> list[tuple[str, ...]]:
         if event.kind in {"response", "error"} and event.call_seq in answers:
             continue
         answer = answers.get(event.seq) if event.kind == "request" else None
-        shown = list(event_row(event))
-        if event.kind == "request":
-            shown[7] = event_row(answer)[7] if answer else "unanswered"
+        is_unanswered = event.kind == "request" and answer is None
         duration_us = answer.duration_us if answer else None
-        label = shown[5] or event.kind
         rows.append(
             (
-                shown[1],
-                shown[2],
-                shown[3],
-                label,
-                shown[6],
-                shown[7],
+                str(event.seq),
+                console.clock(event.at),
+                ARROWS[event.direction],
+                event.method or event.kind,
+                event.target or "",
+                "unanswered" if is_unanswered else event_status(answer or event),
                 console.duration(duration_us),
                 bar(duration_us, longest_us),
             )

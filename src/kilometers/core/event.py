@@ -21,6 +21,7 @@ MAX_TEXT = 1024  # of a method, target or id: longer ones come from no SDK, and 
 EXCERPT_CHARACTERS = 200
 SHORTEST_CUT = 16
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 Direction = Literal["client_to_server", "server_to_client"]
 Kind = Literal["request", "response", "error", "notification", "batch", "undecodable", "log", "gap"]
@@ -115,6 +116,11 @@ def chain_hash(previous: bytes, wire: bytes) -> bytes:
 def at_time(wall_ns: int) -> datetime:
     """Return a wall clock reading as an aware datetime, to the microsecond."""
     return EPOCH + timedelta(microseconds=wall_ns // 1000)
+
+
+def microseconds(moment: datetime) -> int:
+    """Return an aware datetime as microseconds since the epoch, exactly."""
+    return (moment - EPOCH) // MICROSECOND
 
 
 def cut_text(text: str) -> str:

@@ -16,7 +16,7 @@ between two records is a gap; it is computed, never written (gap_reason says why
 base offsets and the totals of `end`, `end of segment` and the slot say the same for what came before them, so even a
 relay that is killed while its appends fail leaves an exact gap.  A torn last record is normal.
 
-Written by journal_writer.py, read by journal_reader.py.  A change of any of this is a new FORMAT.
+Written by segment_files.py, read by journal_reader.py.  A change of any of this is a new FORMAT.
 """
 
 import struct

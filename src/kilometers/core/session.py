@@ -9,7 +9,6 @@ Counterparts: core/journal.py (where records come from), store.py (where rows an
 
 import hashlib
 from collections.abc import Callable
-from datetime import timedelta
 
 import msgspec
 
@@ -17,7 +16,6 @@ from kilometers.core import journal
 from kilometers.core.conversation import Conversation, ConversationState
 from kilometers.core.event import (
     CLIENT_TO_SERVER,
-    EPOCH,
     SERVER_TO_CLIENT,
     Direction,
     Event,
@@ -27,6 +25,7 @@ from kilometers.core.event import (
     chain_hash,
     encode,
     excerpt,
+    microseconds,
 )
 from kilometers.core.frames import (
     MAX_PAYLOAD_BYTES,
@@ -49,7 +48,6 @@ DIRECTIONS: dict[int, Direction | None] = {
     journal.SERVER_TO_CLIENT: SERVER_TO_CLIENT,
     journal.STDERR: None,
 }
-MICROSECOND = timedelta(microseconds=1)
 # What is kept in memory between two commits, and how finely a record is cut so that it stays so: a record of 256 KiB
 # may hold 128 Ki frames.
 MAX_ROWS = 5_000
@@ -367,7 +365,7 @@ class Session:
         state.kept_bytes += len(wire) + ROW_OVERHEAD_BYTES
         state.tail_hash = chain_hash(state.tail_hash, wire)
         state.next_seq += 1
-        at_us = (event.at - EPOCH) // MICROSECOND
+        at_us = microseconds(event.at)
         self._rows.append(
             Row(
                 event.seq,

@@ -16,7 +16,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     CAPTURE: ("full", "what is kept of each message: full, metadata or off"),
     JOURNAL_DIR: ("", "the journal's folder; default: in memory where the OS has such a folder"),
     RETENTION_DAYS: ("30", "sessions older than this are deleted"),
-    RETENTION_MB: ("1000", "the oldest sessions are deleted while the store is larger than this"),
+    RETENTION_MB: ("1000", "the oldest sessions are deleted while those that have ended take more than this"),
 }
 CHOICES = {CAPTURE: ("full", "metadata", "off")}
 NUMBERS = (RETENTION_DAYS, RETENTION_MB)
