@@ -10,29 +10,85 @@ from typing import Any
 import click
 
 from kilometers import __version__
-from kilometers.commands import demo, events, monitor, sessions, show, status, version
+from kilometers.commands import (
+    clear,
+    completion,
+    config,
+    demo,
+    doctor,
+    events,
+    export,
+    monitor,
+    sessions,
+    show,
+    stats,
+    status,
+    tail,
+    version,
+    welcome,
+)
+from kilometers.commands.reading import parse_filter
 from kilometers.core import monitor_options
 from kilometers.core.event import STATUSES
 from kilometers.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+SECTIONS = {
+    "Record": ("demo", "monitor"),
+    "See what happened": ("sessions", "show", "events", "tail", "stats", "export"),
+    "Look after it": ("status", "doctor", "config", "clear", "completion", "version"),
+}
+SESSION_HELP = "SESSION is an id, its last 8 digits, or a server's name (its latest session); default: the latest.\n\n"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: one value, or one per line for lists.")
 ALL = click.option("--all", "with_all", is_flag=True, help="Probe sessions too.")
 LIMIT = click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N.")
 SINCE = click.option("--since", metavar="WHEN", help="Not older than: 90s, 10m, 2h, 7d, or a date.")
+SESSION = click.argument("session", required=False, shell_complete=completion.find_sessions)
+FILTERS = (
+    click.option("--method", metavar="GLOB", help="Only this method, e.g. 'tools/*'."),
+    click.option("--tool", metavar="GLOB", help="Only calls of this tool."),
+    click.option(
+        "--status",
+        type=click.Choice(STATUSES),
+        metavar="STATUS",
+        help=f"Only answers with: {', '.join(STATUSES)}.",
+    ),
+    SINCE,
+    click.option("--search", metavar="TEXT", help="Only events whose JSON contains TEXT, in any ASCII case."),
+)
+
+
+class Sections(click.Group):
+    """A group whose help lists its commands by what they are for."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections."""
+        for title, names in SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                room = formatter.width - 16
+                formatter.write_dl([(name, command.get_short_help_str(room)) for name, command in commands if command])
 
 
 @click.group(
+    cls=Sections,
+    invoke_without_command=True,
     context_settings=CONTEXT,
-    help="Kilometers: a flight recorder for MCP.\n\n"
-    "\b\n"
-    "Try it:            km demo\n"
-    "Wrap a server:     km monitor -- COMMAND\n"
-    "See what happened: km sessions, km events, km show",
+    help="Kilometers: a flight recorder for MCP.\n\nAlone, km says what it has recorded and what to do next.",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="km", message="%(prog)s %(version)s")
-def km() -> None:
+@click.pass_context
+def km(context: click.Context) -> None:
     """Hold the commands."""
+    if context.invoked_subcommand is None:
+        welcome.run()
+
+
+def filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which events are wanted."""
+    for option in reversed(FILTERS):
+        command = option(command)
+    return command
 
 
 def monitor_command() -> click.Command:
@@ -68,6 +124,19 @@ def monitor_command() -> click.Command:
 km.add_command(monitor_command())
 
 
+@km.command(
+    "demo",
+    context_settings={"allow_interspersed_args": False},
+    help="Run a real MCP client and server through km monitor, then show what was captured.\n\n"
+    "With a COMMAND the client connects to that server instead, asks what it offers (calls no tool), and the session "
+    "is kept.\n\n"
+    "\b\nExample: km demo\n         km demo -- npx -y @modelcontextprotocol/server-everything",
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[--] [COMMAND...]")
+def _demo(command: tuple[str, ...]) -> int:
+    return demo.run(list(command))
+
+
 @km.command("sessions", help="List sessions, newest first.\n\n\b\nExample: km sessions --since 2h")
 @SINCE
 @click.option("--search", metavar="TEXT", help="Only those whose name, command or identity contains TEXT.")
@@ -80,49 +149,75 @@ def _sessions(since: str | None, search: str | None, limit: int | None, with_all
 
 @km.command(
     "events",
-    help="List the events of SESSION, in their order.\n\n"
-    "SESSION is an id, the last digits of one, or a server's name (its latest session); default: the latest.\n\n"
+    help=f"List the events of SESSION, in their order; with --search newest first, as found.\n\n{SESSION_HELP}"
     "\b\nExample: km events server-everything --tool 'get-*' --status tool_error",
 )
-@click.argument("session", required=False)
-@click.option("--method", metavar="GLOB", help="Only this method, e.g. 'tools/*'.")
-@click.option("--tool", metavar="GLOB", help="Only calls of this tool.")
-@click.option(
-    "--status",
-    type=click.Choice(STATUSES),
-    metavar="STATUS",
-    help=f"Only answers with: {', '.join(STATUSES)}.",
-)
-@SINCE
-@click.option(
-    "--search", metavar="TEXT", help="Only events whose JSON contains TEXT (any ASCII case); newest first, as found."
-)
+@SESSION
+@filters
 @LIMIT
 @click.option("--all", "with_all", is_flag=True, help="Of all sessions, probes included.")
 @JSON
-def _events(  # noqa: PLR0917  # one parameter per option
-    session: str | None,
-    method: str | None,
-    tool: str | None,
-    status: str | None,
-    since: str | None,
-    search: str | None,
-    limit: int | None,
-    with_all: bool,
-    as_json: bool,
-) -> None:
-    wanted = events.Wanted(method=method, tool=tool, status=status, since=since, search=search, limit=limit)
-    events.run(session, wanted, with_all=with_all, as_json=as_json)
+def _events(session: str | None, limit: int | None, with_all: bool, as_json: bool, **typed: str | None) -> None:
+    events.run(session, parse_filter(**typed), limit=limit, with_all=with_all, as_json=as_json)
+
+
+@km.command(
+    "tail",
+    help="Follow what happens, until ^C: the last 10 events, then each new one as it is recorded.\n\n"
+    "SESSION is an id, its last 8 digits, or a server's name (also its coming sessions); default: all sessions.\n\n"
+    "\b\nExample: km tail --tool 'get-*'",
+)
+@SESSION
+@filters
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N events.")
+@JSON
+def _tail(session: str | None, limit: int | None, as_json: bool, **typed: str | None) -> None:
+    tail.run(session, parse_filter(**typed), limit=limit, as_json=as_json)
 
 
 @km.command(
     "show",
-    help="Show a session's timeline, or one event with its payload.\n\n\b\nExample: km show server-everything:12",
+    help=f"Show a session's timeline, or one event with its payload.\n\n{SESSION_HELP}"
+    "\b\nExample: km show server-everything\n         km show server-everything:12",
 )
-@click.argument("session", required=False, metavar="[SESSION[:SEQ]]")
+@click.argument("session", required=False, metavar="[SESSION[:SEQ]]", shell_complete=completion.find_sessions)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The last N events of the session.")
+@click.option("--full", is_flag=True, help="Everything: no event left out, nothing folded.")
 @JSON
-def _show(session: str | None, as_json: bool) -> None:
-    show.run(session, as_json=as_json)
+def _show(session: str | None, limit: int | None, full: bool, as_json: bool) -> None:
+    show.run(session, limit=limit, is_full=full, as_json=as_json)
+
+
+@km.command(
+    "stats",
+    help="Count calls and errors, with latencies and bytes, by tool, server, client or method.\n\n"
+    "\b\nExample: km stats --by server --since 24h",
+)
+@click.option(
+    "--by", type=click.Choice(stats.GROUPINGS), default=stats.GROUPINGS[0], show_default=True, help="What a line is."
+)
+@SINCE
+@click.option("--server", metavar="GLOB", help="Only servers of this name.")
+@JSON
+def _stats(by: str, since: str | None, server: str | None, as_json: bool) -> None:
+    stats.run(by, since=since, server=server, as_json=as_json)
+
+
+@km.command(
+    "export",
+    help="Write events as JSON lines or CSV, session by session: of SESSION, or everything.\n\n"
+    "\b\nExample: km export --format csv --since 7d -o week.csv",
+)
+@SESSION
+@filters
+@click.option(
+    "--format", "form", type=click.Choice(export.FORMATS), default=export.FORMATS[0], show_default=True, help="As what."
+)
+@click.option(
+    "-o", "--output", metavar="FILE", help="Write to FILE, which must not be there yet; default: standard output."
+)
+def _export(session: str | None, form: str, output: str | None, **typed: str | None) -> None:
+    export.run(session, parse_filter(**typed), form=form, output=output)
 
 
 @km.command("status", help="Say what is being recorded, by whom, and what is missing.\n\n\b\nExample: km status --json")
@@ -132,11 +227,83 @@ def _status(as_json: bool) -> None:
 
 
 @km.command(
-    "demo",
-    help="Run a real MCP client and server through km monitor, then show what was captured.\n\n\b\nExample: km demo",
+    "doctor",
+    help="Check that recording works, and print the command that mends what does not; find the MCP clients on this "
+    "machine (read-only) and print what to paste to wrap their servers.  Exits 1 if a check fails.\n\n"
+    "\b\nExample: km doctor",
 )
-def _demo() -> int:
-    return demo.run()
+@JSON
+def _doctor(as_json: bool) -> int:
+    return doctor.run(as_json=as_json)
+
+
+@km.group(
+    "config",
+    invoke_without_command=True,
+    help="Show each setting: its value, where it came from, its default.\n\n"
+    "KEY is a setting, or servers.NAME.SETTING for one server.\n\n"
+    "\b\nExample: km config set servers.my-server.capture metadata",
+)
+@JSON
+@click.pass_context
+def _config(context: click.Context, as_json: bool) -> None:
+    if context.invoked_subcommand is None:
+        config.run(as_json=as_json)
+
+
+KEY = click.argument("key", shell_complete=lambda _context, _parameter, typed: config.find_keys(typed))
+
+
+@_config.command("get", help="Print a setting's value.\n\n\b\nExample: km config get capture")
+@KEY
+def _config_get(key: str) -> None:
+    config.get(key)
+
+
+@_config.command(
+    "set", help="Set a value in config.toml, whose comments stay.\n\n\b\nExample: km config set retention_days 14"
+)
+@KEY
+@click.argument("value")
+def _config_set(key: str, value: str) -> None:
+    config.set_value(key, value)
+
+
+@_config.command("unset", help="Take a value out of config.toml.\n\n\b\nExample: km config unset retention_days")
+@KEY
+def _config_unset(key: str) -> None:
+    config.unset(key)
+
+
+@_config.command("path", help="Print where config.toml is.\n\n\b\nExample: $EDITOR $(km config path)")
+def _config_path() -> None:
+    config.path()
+
+
+@km.command(
+    "clear",
+    help="Delete recorded sessions that have ended: SESSION, those of --older-than, or --all.\n\n"
+    "Says what it would delete and asks first; elsewhere than on a terminal it needs --yes.\n\n"
+    "\b\nExample: km clear --older-than 7d --dry-run",
+)
+@SESSION
+@click.option("--older-than", metavar="WHEN", help="Sessions that began before: 2h, 7d, 4w, or a date.")
+@click.option("--all", "with_all", is_flag=True, help="All sessions.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def _clear(session: str | None, older_than: str | None, with_all: bool, dry_run: bool, yes: bool) -> None:
+    wanted = clear.Wanted(session=session, older_than=older_than, with_all=with_all)
+    clear.run(wanted, is_dry_run=dry_run, is_confirmed=yes)
+
+
+@km.command(
+    "completion",
+    help="Print a script that completes km's commands, options, sessions and settings in your shell.\n\n"
+    "\b\nExample: km completion bash >> ~/.bashrc",
+)
+@click.argument("shell", type=click.Choice(completion.SHELLS))
+def _completion(shell: str) -> None:
+    completion.run(shell)
 
 
 @km.command("version", help="Print km's version and what it runs on.\n\n\b\nExample: km version --json")
@@ -186,7 +353,8 @@ def _guarded(call: Callable[[], object]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.UsageError as error:
-        error.show()
+        place = error.ctx.command_path if error.ctx else "km"
+        click.echo(f"km: {error.format_message()}\nSee: {place} --help", err=True)
         return EXIT_USAGE
     except UnicodeEncodeError as error:
         click.echo(f"km: {error.object!r} is no valid text.", err=True)

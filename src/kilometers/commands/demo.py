@@ -36,7 +36,7 @@ CALLS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def run() -> int:
+def run(command: list[str]) -> int:
     """Run the conversation, then show its session."""
     with tempfile.TemporaryDirectory(prefix="km-demo-") as folder:
         for name in [name for name in os.environ if name.startswith("KILOMETERS_")]:

@@ -3,10 +3,8 @@
 import sys
 from collections.abc import Iterator
 
-import msgspec
-
 from kilometers import console
-from kilometers.commands.reading import open_store, parse_since
+from kilometers.commands.reading import open_store
 from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, decode
 from kilometers.core.session_id import short_id
 from kilometers.queries import EventFilter
@@ -16,27 +14,17 @@ ARROWS = {CLIENT_TO_SERVER: "→", SERVER_TO_CLIENT: "←", None: ""}
 TERMINAL_LIMIT = 100
 
 
-class Wanted(msgspec.Struct):
-    """The filters as they were typed."""
-
-    method: str | None
-    tool: str | None
-    status: str | None
-    since: str | None
-    search: str | None
-    limit: int | None
-
-
-def run(session: str | None, wanted: Wanted, *, with_all: bool, as_json: bool) -> None:
+def run(session: str | None, wanted: EventFilter, *, limit: int | None, with_all: bool, as_json: bool) -> None:
     """Print the events: in their order; with --search newest first, each as soon as it is found."""
     store = open_store()
     number = None if with_all and session is None else store.find_session(session)[0]
     is_search = wanted.search is not None
-    limit = TERMINAL_LIMIT if wanted.limit is None and console.is_terminal() and not as_json else wanted.limit
+    if limit is None and console.is_terminal() and not as_json:
+        limit = TERMINAL_LIMIT
     # Of a limited list the newest are wanted, so it has to be read backwards.
     found = store.events(
         number,
-        EventFilter(wanted.method, wanted.tool, wanted.status, parse_since(wanted.since), wanted.search),
+        wanted,
         limit=limit,
         newest_first=is_search or limit is not None,
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from kilometers import election, journal_reader, locks, paths
 from kilometers.core.event import microseconds
 from kilometers.errors import EXIT_USAGE, KilometersError
-from kilometers.queries import StoreReader
+from kilometers.queries import EventFilter, StoreReader
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 CATCH_UP_S = 3.0
@@ -58,6 +58,13 @@ def has_journals(home: paths.Home) -> bool:
 def has_ended_journals(home: paths.Home) -> bool:
     """Whether a session that has ended still waits to be recorded."""
     return any(not journal_reader.is_living(files) for files in journal_files(home).values())
+
+
+def parse_filter(
+    *, method: str | None, tool: str | None, status: str | None, since: str | None, search: str | None
+) -> EventFilter:
+    """Return which events are wanted, from what was typed.  Raises KilometersError, exit 2."""
+    return EventFilter(method, tool, status, parse_since(since), search)
 
 
 def parse_since(text: str | None) -> int | None:

@@ -17,7 +17,7 @@ BAR_WIDTH = 24
 COLUMNS = ("SEQ", "AT", "", "METHOD", "TARGET", "STATUS", "TIME", "BAR")
 
 
-def run(place: str | None, *, as_json: bool) -> None:
+def run(place: str | None, *, limit: int | None = None, is_full: bool = False, as_json: bool) -> None:
     """Show SESSION or SESSION:SEQ."""
     session, colon, seq = (place or "").rpartition(":")
     is_event = bool(colon) and seq.isascii() and seq.isdigit()
