@@ -31,6 +31,7 @@ from kilometers.commands.reading import parse_filter
 from kilometers.core import monitor_options
 from kilometers.core.event import STATUSES
 from kilometers.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
+from kilometers.statistics import GROUPINGS
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SECTIONS = {
@@ -193,9 +194,7 @@ def _show(session: str | None, limit: int | None, full: bool, as_json: bool) -> 
     help="Count calls and errors, with latencies and bytes, by tool, server, client or method.\n\n"
     "\b\nExample: km stats --by server --since 24h",
 )
-@click.option(
-    "--by", type=click.Choice(stats.GROUPINGS), default=stats.GROUPINGS[0], show_default=True, help="What a line is."
-)
+@click.option("--by", type=click.Choice([*GROUPINGS]), default="tool", show_default=True, help="What a line is.")
 @SINCE
 @click.option("--server", metavar="GLOB", help="Only servers of this name.")
 @JSON

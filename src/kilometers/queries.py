@@ -89,16 +89,17 @@ class StoreReader:
             version = int(self.connection.pragma("user_version"))
         except apsw.Error as error:
             raise KilometersError(f"the store {path} cannot be read: {error}.", "See: km status") from error
-        if version == 0 and not self._page("SELECT 1 FROM sqlite_schema LIMIT 1", {}):
+        if version == 0 and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1", {}):
             raise NothingRecorded  # a recorder is just making it
         if int(self.connection.pragma("application_id")) != APPLICATION_ID:
             raise KilometersError(f"{path} is no store of km.", "The recorder moves it aside at its next start.")
         if version > SCHEMA_VERSION:
             raise StoreTooNew(f"the store {path} was made by a newer km.", "Update this km.")
+        self.version = version
 
     def meta(self, key: str) -> str:
         """Return a value of `meta`, "" where there is none."""
-        row = self._page("SELECT value FROM meta WHERE key = :key", {"key": key})
+        row = self.rows("SELECT value FROM meta WHERE key = :key", {"key": key})
         return str(row[0][0]) if row else ""
 
     def sessions(
@@ -107,7 +108,7 @@ class StoreReader:
         """Yield sessions, newest first."""
         before, left = (NO_LIMIT, NO_LIMIT), limit if limit is not None else NO_LIMIT
         while left > 0:
-            page = self._page(
+            page = self.rows(
                 "SELECT started_at_us, session_no, summary FROM sessions"
                 " WHERE (started_at_us, session_no) < (:at_us, :number) AND started_at_us >= :since_us"
                 " AND (:with_probes OR NOT is_probe)"
@@ -135,7 +136,7 @@ class StoreReader:
 
         Raises KilometersError where there is none, or several.
         """
-        found = self._page(
+        found = self.rows(
             "SELECT session_no, summary, session_id FROM sessions WHERE summary <> x''"
             " AND ((:name IS NULL OR name = :name) AND NOT is_probe OR session_id = lower(:name)"
             f" OR (length(:name) >= {MIN_DIGITS} AND substr(session_id, -length(:name)) = lower(:name)))"
@@ -155,7 +156,7 @@ class StoreReader:
         """Return the wire form of one event.  Raises KilometersError where there is none."""
         is_possible = seq < 1 << SEQ_BITS
         sql = "SELECT wire FROM events WHERE event_id = :id"
-        rows = self._page(sql, {"id": session_no << SEQ_BITS | seq}) if is_possible else []
+        rows = self.rows(sql, {"id": session_no << SEQ_BITS | seq}) if is_possible else []
         if not rows:
             raise KilometersError(f"the session has no event {seq}.", "See its events with: km events SESSION")
         return bytes(rows[0][0])
@@ -195,7 +196,7 @@ class StoreReader:
 
     def totals(self) -> Totals:
         """Return what there is, all sessions together."""
-        sessions, events, gaps = self._page(
+        sessions, events, gaps = self.rows(
             "SELECT count(*), coalesce(sum(json_extract(summary, '$.events')), 0),"
             " coalesce(sum(json_extract(summary, '$.gaps')), 0)"
             " FROM (SELECT CAST(summary AS text) AS summary FROM sessions WHERE summary <> x'')",
@@ -216,7 +217,8 @@ class StoreReader:
                 return page, False
         return page, True
 
-    def _page(self, sql: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
+    def rows(self, sql: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
+        """Return all rows of a query; its read transaction has ended then."""
         return list(self._execute(sql, values))
 
     def _execute(self, sql: str, values: dict[str, object]) -> apsw.Cursor:

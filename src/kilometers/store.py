@@ -4,12 +4,13 @@
     events       event_id = session_no << 32 | seq; the wire form with its chain hash, and the columns that are searched
     open_calls   requests that wait for their answer
     definitions  tools, prompts and resources as servers described them
+    rollups      calls, errors, latencies and bytes by session, period, method and tool (since schema 2)
     shipping     how far each session has reached the server
     meta         whose store this is, and what happened to it
 
 WAL, synchronous=FULL; one transaction holds everything that a step of the recorder changed.  The recorder is the only
 long-lived writer.  Text comes from the wire and may hold anything; JSON columns are msgspec's bytes.  A change of the
-schema is a new SCHEMA_VERSION with a step in `_migrate`; an older km leaves a newer store alone.
+schema is one more step in STEPS; an older km leaves a newer store alone.
 """
 
 import os
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 import apsw
 import msgspec
 
+from kilometers import rollups
 from kilometers.core.event import microseconds
 from kilometers.core.pairing import Call
 from kilometers.core.session import Row, SessionState
@@ -27,14 +29,13 @@ from kilometers.core.summary import SessionSummary
 from kilometers.errors import KilometersError
 from kilometers.priority import give_way
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4B4D5331  # "KMS1": file(1) and we know our own
 BUSY_TIMEOUT_MS = 5_000
 SEQ_BITS = 32
 DELETE_ROWS = 2_000
 BALLAST_BYTES = 4 << 20  # enough to checkpoint a WAL of the usual size
 
-SCHEMA = """
+FIRST_SCHEMA = """
 CREATE TABLE meta (
     key text PRIMARY KEY,
     value text NOT NULL
@@ -95,6 +96,11 @@ CREATE TABLE shipping (
     problem text
 );
 """
+# Which sessions live is asked by whoever follows them, again and again.
+LIVING = "CREATE INDEX sessions_living ON sessions (session_no) WHERE ended_at_us IS NULL;"
+STEPS = (FIRST_SCHEMA, rollups.SCHEMA + LIVING)
+SCHEMA_VERSION = len(STEPS)
+ROLLUPS_SINCE = 2
 
 _states = msgspec.msgpack.Decoder(SessionState)
 _calls = msgspec.msgpack.Decoder(Call)
@@ -220,6 +226,7 @@ class Store:
             " call_seq, wire, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             _values(base, rows),
         )
+        rollups.count_rows(self.connection, number, rows, base=base)
 
     def save_calls(self, number: int, changes: dict[int, Call | None]) -> None:
         """Follow what has changed among a session's open calls."""
@@ -253,7 +260,7 @@ class Store:
             )
             if self.connection.changes() == DELETE_ROWS:
                 return False
-            for table in ("open_calls", "shipping", "sessions"):
+            for table in ("open_calls", "shipping", "rollups", "sessions"):
                 self.connection.execute(f"DELETE FROM {table} WHERE session_no = ?", (number,))  # noqa: S608  # names from the line above
         return True
 
@@ -300,10 +307,13 @@ class Store:
         if version == SCHEMA_VERSION:
             return
         with self.transaction():
-            if int(self.connection.pragma("user_version")) == 0:  # nobody was quicker
-                self.connection.execute(SCHEMA)
-                self.connection.pragma("application_id", APPLICATION_ID)
-                self.connection.pragma("user_version", SCHEMA_VERSION)
+            version = int(self.connection.pragma("user_version"))  # somebody may have been quicker
+            for step in STEPS[version:]:
+                self.connection.execute(step)
+            if version < ROLLUPS_SINCE:
+                rollups.count_everything(self.connection)
+            self.connection.pragma("application_id", APPLICATION_ID)
+            self.connection.pragma("user_version", SCHEMA_VERSION)
 
 
 def _values(base: int, rows: list[Row]) -> Iterator[tuple[object, ...]]:

@@ -2,15 +2,18 @@
 
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from kilometers import election, journal_reader, locks, paths
+from kilometers import console, election, journal_reader, locks, paths
 from kilometers.core.event import microseconds
 from kilometers.errors import EXIT_USAGE, KilometersError
 from kilometers.queries import EventFilter, StoreReader
+from kilometers.store import SCHEMA_VERSION
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 CATCH_UP_S = 3.0
+MIGRATE_S = 60.0  # 1 GB of events takes about ten seconds
 LOOK_EVERY_S = 0.02
 MAX_DIGITS = 6  # of a number of days or weeks: more lie before the epoch of every calendar
 
@@ -21,14 +24,19 @@ def open_store() -> StoreReader:
     Raises KilometersError where nothing has been recorded yet.
     """
     home = paths.find_home()
-    see_to_it_that_somebody_records(home)
-    return StoreReader(home)
+    if has_journals(home):
+        start_recorder(home)
+        wait_until(lambda: not has_ended_journals(home), CATCH_UP_S)
+    store = StoreReader(home)
+    if store.version < SCHEMA_VERSION and start_recorder(home):
+        console.say("km: bringing the store up to date…")
+        wait_until(lambda: StoreReader(home).version == SCHEMA_VERSION, MIGRATE_S)
+        store = StoreReader(home)
+    return store
 
 
-def see_to_it_that_somebody_records(home: paths.Home) -> None:
-    """Start a recorder if journals are there and nobody records them; wait a little for what has ended."""
-    if not has_journals(home):
-        return
+def start_recorder(home: paths.Home) -> bool:
+    """Start a recorder unless one works; whether one was started."""
     try:
         fd = election.open_lock(home)
         try:
@@ -36,11 +44,16 @@ def see_to_it_that_somebody_records(home: paths.Home) -> None:
         finally:
             os.close(fd)
     except OSError:
-        return  # a home that cannot be written: there is nothing to wait for
+        return False  # a home that cannot be written: there is nothing to wait for
     if pid is not None:
         election.reap(pid)
-    deadline_s = time.monotonic() + CATCH_UP_S
-    while has_ended_journals(home) and time.monotonic() < deadline_s:
+    return pid is not None
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Wait for as long as a person would, and no longer."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline_s:
         time.sleep(LOOK_EVERY_S)
 
 

@@ -1,8 +1,33 @@
 """`km stats`: calls, errors, latencies and bytes, by tool, server, client or method."""
 
-GROUPINGS = ("tool", "server", "client", "method")
+from kilometers import console
+from kilometers.commands.events import ARROWS
+from kilometers.commands.reading import open_store, parse_since
+from kilometers.statistics import GROUPINGS, Statistics, read_statistics
+
+NUMBERS = ("CALLS", "ERRORS", "P50", "P95", "P99", "MAX", "SIZE")
 
 
 def run(by: str, *, since: str | None, server: str | None, as_json: bool) -> None:
     """Print the statistics."""
-    raise NotImplementedError
+    found = read_statistics(open_store(), by, since_us=parse_since(since), server=server)
+    if as_json:
+        for line in found:
+            console.print_json(line)
+        return
+    columns = ("" if name == "direction" else name.upper() for name in GROUPINGS[by])
+    console.print_rows((*columns, *NUMBERS), (row(by, line) for line in found))
+    if not found:
+        console.say(f"No {'tool was called' if by == 'tool' else 'calls'}{' in this time' if since else ''}.")
+
+
+def row(by: str, line: Statistics) -> tuple[str, ...]:
+    """Return the cells of a line."""
+    names = [getattr(line, name) for name in GROUPINGS[by]]
+    return (
+        *(ARROWS.get(name, name) or "unknown" for name in names),
+        str(line.calls),
+        str(line.errors),
+        *(console.duration(time_us) for time_us in (line.p50_us, line.p95_us, line.p99_us, line.max_us)),
+        console.size(line.size_bytes),
+    )
