@@ -4,6 +4,7 @@ rich is imported only when a table is drawn on a terminal.
 """
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -11,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
-NUMBERS = {"EVENTS", "CALLS", "ERRORS", "GAPS", "SIZE", "TIME", "SEQ"}
-FLEXIBLE = {"SERVER", "CLIENT", "METHOD", "TARGET", "BAR"}
+NUMBERS = {"EVENTS", "CALLS", "ERRORS", "GAPS", "SIZE", "TIME", "SEQ", "P50", "P95", "P99", "MAX"}
+FLEXIBLE = {"SERVER", "CLIENT", "METHOD", "TARGET", "TOOL", "VALUE", "DEFAULT", "COMMAND"}
 GAP = 1
 MIN_WIDTH = 4
 STATUS_STYLES = {
@@ -22,9 +23,11 @@ STATUS_STYLES = {
     "cancelled": "yellow",
     "input_required": "cyan",
     "unanswered": "yellow",
+    "open": "cyan",
     "gap": "bold red",
     "running": "cyan",
     "unclean": "yellow",
+    "signal": "yellow",
 }
 
 
@@ -96,8 +99,20 @@ def fit(columns: Sequence[str], widths: list[int], room: int) -> list[int]:
 
 
 def style_of(column: str, cell: str) -> str:
+    """Return the colour of a cell: a status has one of its own, and errors stand out."""
+    if column == "STATUS":
+        return status_style(cell)
+    return "red" if column in {"ERRORS", "GAPS"} and cell != "0" else ""
+
+
+def status_style(status: str) -> str:
     """Return the colour of a status."""
-    return STATUS_STYLES.get(cell.partition(" ")[0], "") if column == "STATUS" else ""
+    return STATUS_STYLES.get(status.partition(" ")[0], "")
+
+
+def width() -> int:
+    """Return how wide the terminal is, in cells."""
+    return shutil.get_terminal_size().columns
 
 
 def printable(text: str) -> str:

@@ -19,6 +19,7 @@ from kilometers.store import APPLICATION_ID, BUSY_TIMEOUT_MS, SCHEMA_VERSION, SE
 
 PAGE_ROWS = 2_000
 PAGE_BYTES = 4 << 20
+LOOKAHEAD = 100_000  # how many events are looked at for an answer: a tenth of a second
 MIN_DIGITS = 4  # fewer are no id: a server may be called "a1"
 NO_LIMIT = 2**62  # above every id, time and number of rows
 
@@ -97,6 +98,10 @@ class StoreReader:
             raise StoreTooNew(f"the store {path} was made by a newer km.", "Update this km.")
         self.version = version
 
+    def data_version(self) -> int:
+        """Return a number that changes with every commit of another connection; it costs next to nothing."""
+        return int(self.connection.pragma("data_version"))
+
     def meta(self, key: str) -> str:
         """Return a value of `meta`, "" where there is none."""
         row = self.rows("SELECT value FROM meta WHERE key = :key", {"key": key})
@@ -162,15 +167,23 @@ class StoreReader:
         return bytes(rows[0][0])
 
     def events(
-        self, session_no: int | None, wanted: EventFilter, *, limit: int | None = None, newest_first: bool = False
+        self,
+        session_no: int | None,
+        wanted: EventFilter,
+        *,
+        limit: int | None = None,
+        newest_first: bool = False,
+        first_seq: int = 0,
+        end_seq: int = 1 << SEQ_BITS,
     ) -> Iterator[bytes]:
         """Yield the wire form of the wanted events: of one session or of all, in their order or newest first.
 
-        A page looks at PAGE_ROWS events, whether they are wanted or not, so that no search holds a transaction long.
+        Of one session those with *first_seq* ≤ seq < *end_seq*.  A page looks at PAGE_ROWS events, whether they are
+        wanted or not, so that no search holds a transaction long.
         """
         conditions, values = wanted.conditions()
-        low = 0 if session_no is None else session_no << SEQ_BITS
-        high = NO_LIMIT if session_no is None else (session_no + 1) << SEQ_BITS
+        low = 0 if session_no is None else (session_no << SEQ_BITS) + first_seq
+        high = NO_LIMIT if session_no is None else (session_no << SEQ_BITS) + end_seq
         order, compare = ("DESC", "<") if newest_first else ("ASC", ">")
         # The same millisecond may hold events of many sessions: (at_us, event_id) is the place in the order of all.
         key = "event_id" if session_no is not None else "(at_us, event_id)"
@@ -193,6 +206,25 @@ class StoreReader:
             if is_whole and len(page) < PAGE_ROWS:
                 return
             after = (page[-1][0], page[-1][1])
+
+    def end_seq(self, session_no: int) -> int:
+        """Return the seq that a session's next event will have."""
+        sql = "SELECT max(event_id) FROM events WHERE event_id >= :low AND event_id < :high"
+        (last,) = self.rows(sql, {"low": session_no << SEQ_BITS, "high": (session_no + 1) << SEQ_BITS})[0]
+        return 0 if last is None else (int(last) & ((1 << SEQ_BITS) - 1)) + 1
+
+    def endings(self, session_no: int, call_seqs: range, *, after_seq: int) -> Iterator[bytes]:
+        """Yield what may have ended calls, from *after_seq* on, within the next LOOKAHEAD events."""
+        base = session_no << SEQ_BITS
+        sql = (
+            "SELECT wire FROM (SELECT * FROM events WHERE event_id >= :low AND event_id < :high"
+            f" ORDER BY event_id LIMIT {LOOKAHEAD})"
+            " WHERE duration_us IS NOT NULL AND call_seq BETWEEN :first AND :last"
+        )
+        high = (session_no + 1) << SEQ_BITS
+        values: dict[str, object] = {"low": base + after_seq, "high": high}
+        values |= {"first": call_seqs.start, "last": call_seqs.stop - 1}
+        yield from (wire for (wire,) in self.rows(sql, values))
 
     def totals(self) -> Totals:
         """Return what there is, all sessions together."""

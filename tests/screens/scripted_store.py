@@ -77,9 +77,7 @@ class ScriptedStore:
         return session_id
 
 
-def data_records(
-    steps: Iterable[TimedStep], begin_ns: int, gap: tuple[int, int, float] | None
-) -> list[journal.Record]:
+def data_records(steps: Iterable[TimedStep], begin_ns: int, gap: tuple[int, int, float] | None) -> list[journal.Record]:
     """Return a record for each step, each where the one before on its stream ended."""
     offsets = dict.fromkeys(journal.STREAMS, 0)
     records = []

@@ -1,12 +1,13 @@
 """`km events`: list events of one session or of all."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kilometers import console
 from kilometers.commands.reading import open_store
 from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, decode
 from kilometers.core.session_id import short_id
+from kilometers.core.timeline import status_of, text_of_payload
 from kilometers.queries import EventFilter
 
 COLUMNS = ("SESSION", "SEQ", "AT", "", "KIND", "METHOD", "TARGET", "STATUS", "TIME", "SIZE")
@@ -40,13 +41,18 @@ def run(session: str | None, wanted: EventFilter, *, limit: int | None, with_all
 
 def print_as_found(found: Iterator[bytes]) -> None:
     """Print each event at once: a search may take a while."""
+    if console.is_terminal():
+        from kilometers import drawing
+        from kilometers.commands import event_lines
+
+        drawing.write(event_lines.draw(decode(wire)) for wire in found)
+        return
     for wire in found:
-        cells = row(decode(wire))
-        console.write_line("\t".join(map(console.printable, cells) if console.is_terminal() else cells))
+        console.print_rows((), [row(decode(wire))])
         sys.stdout.buffer.flush()
 
 
-def print_wires(found: Iterator[bytes], *, is_search: bool = False) -> None:
+def print_wires(found: Iterable[bytes], *, is_search: bool = False) -> None:
     """Print events as they stand in the store, one per line; of a search each at once."""
     for wire in found:
         sys.stdout.buffer.write(wire + b"\n")
@@ -55,7 +61,7 @@ def print_wires(found: Iterator[bytes], *, is_search: bool = False) -> None:
 
 
 def row(event: Event) -> tuple[str, ...]:
-    """Return an event's cells."""
+    """Return an event's cells; what stderr said, or what was no message, stands as the target."""
     return (
         short_id(event.session_id),
         str(event.seq),
@@ -63,7 +69,7 @@ def row(event: Event) -> tuple[str, ...]:
         ARROWS[event.direction],
         event.kind,
         event.method or "",
-        event.target or "",
+        event.target or (text_of_payload(event) if event.kind in {"log", "undecodable"} else ""),
         status(event),
         console.duration(event.duration_us),
         console.size(event.size_bytes),
@@ -75,6 +81,4 @@ def status(event: Event) -> str:
     if event.gap is not None:
         missing = "unknown size" if event.gap.bytes is None else console.size(event.gap.bytes)
         return f"gap {missing} {event.gap.reason}"
-    if event.error_code is not None:
-        return f"{event.status} {event.error_code}"
-    return event.status or event.reason or ""
+    return status_of(event)

@@ -1,112 +1,168 @@
 """`km show`: a session's timeline, or one event with its payload."""
 
 import json
+from collections.abc import Iterator
 
 from kilometers import console
 from kilometers.commands.events import ARROWS, print_wires
 from kilometers.commands.events import row as event_row
-from kilometers.commands.events import status as event_status
 from kilometers.commands.reading import open_store
 from kilometers.commands.sessions import status
-from kilometers.core.event import Event, decode
+from kilometers.core.event import Event, decode, microseconds
+from kilometers.core.outline import UNFOLDED, Limits
 from kilometers.core.session_id import short_id
 from kilometers.core.summary import SessionSummary
+from kilometers.core.timeline import Line, find_endings, make_lines, merge_ticks, status_of
 from kilometers.queries import EventFilter, StoreReader
 
-BAR_WIDTH = 24
-COLUMNS = ("SEQ", "AT", "", "METHOD", "TARGET", "STATUS", "TIME", "BAR")
+TERMINAL_LIMIT = 200
+PAGE_EVENTS = 5_000  # drawn together, with an axis of their own
 
 
-def run(place: str | None, *, limit: int | None = None, is_full: bool = False, as_json: bool) -> None:
+def run(place: str | None, *, limit: int | None = None, is_full: bool = False, as_json: bool = False) -> None:
     """Show SESSION or SESSION:SEQ."""
     session, colon, seq = (place or "").rpartition(":")
     is_event = bool(colon) and seq.isascii() and seq.isdigit()
     store = open_store()
     number, summary = store.find_session((session if is_event else place) or None)
+    if is_event:
+        wire = store.event(number, int(seq))
+        if as_json:
+            print_wires(iter([wire]))
+        else:
+            show_event(store, number, decode(wire), is_full=is_full)
+        return
+    end_seq = store.end_seq(number)
+    if limit is None and not is_full and not as_json and console.is_terminal():
+        limit = TERMINAL_LIMIT
+    first_seq = 0 if limit is None else max(0, end_seq - limit)
     if as_json:
-        print_wires(iter([store.event(number, int(seq))]) if is_event else store.events(number, EventFilter()))
-    elif is_event:
-        show_event(decode(store.event(number, int(seq))))
+        print_wires(store.events(number, EventFilter(), first_seq=first_seq, end_seq=end_seq))
     else:
-        show_timeline(store, number, summary)
+        show_timeline(store, number, summary, range(first_seq, end_seq))
 
 
-def show_event(event: Event) -> None:
-    """Print one event: its facts, then its payload, indented."""
-    for name, cell in zip(
-        ("seq", "at", "", "kind", "method", "target", "status", "time", "size"), event_row(event)[1:], strict=True
-    ):
-        if cell and name:
-            console.write_line(f"{name:<8} {console.printable(cell)}")
-    console.write_line(f"payload  {event.payload_state or 'none'}")
-    if event.payload is not None:
+def show_timeline(store: StoreReader, number: int, summary: SessionSummary, seqs: range) -> None:
+    """Print what the session is, then its calls with bars, notifications, gaps and stderr in their order."""
+    pages = (lines for lines in read_pages(store, number, seqs, is_living=summary.ended_at is None))
+    if not console.is_terminal():
+        for facts in header(summary):
+            console.write_line("  ".join(facts))
+        for lines in pages:
+            console.print_rows((), (row(line, summary) for line in lines))
+        return
+    from kilometers import drawing
+    from kilometers.commands import timeline
+
+    began_us = microseconds(summary.started_at) if summary.started_at else 0
+    drawing.write(timeline.draw_header(summary.name, header(summary), width=console.width()))
+    if seqs.start > 0:
+        console.say(f"… {seqs.start:,} earlier events; all of them: --full")
+    for lines in pages:
+        drawing.write(timeline.draw(merge_ticks(lines), began_us=began_us, width=console.width()))
+
+
+def read_pages(store: StoreReader, number: int, seqs: range, *, is_living: bool) -> Iterator[list[Line]]:
+    """Yield the lines of a session, PAGE_EVENTS events at a time: a session may hold millions."""
+    answered: set[int] = set()
+    for first_seq in range(seqs.start, seqs.stop, PAGE_EVENTS):
+        page = range(first_seq, min(first_seq + PAGE_EVENTS, seqs.stop))
+        wires = store.events(number, EventFilter(), first_seq=page.start, end_seq=page.stop)
+        events = [event for event in map(decode_for_timeline, wires) if event.seq not in answered]
+        later = [decode_for_timeline(wire) for wire in store.endings(number, page, after_seq=page.stop)]
+        endings = find_endings([*events, *later])
+        answered |= {event.seq for event in endings.values() if event.kind != "notification"}
+        yield make_lines(events, endings, is_living=is_living)
+
+
+def decode_for_timeline(wire: bytes) -> Event:
+    """Return an event; without its payload where a timeline does not show it: a session may hold gigabytes."""
+    event = decode(wire)
+    if event.kind not in {"log", "undecodable"}:
+        event.payload = None
+    return event
+
+
+def show_event(store: StoreReader, number: int, event: Event, *, is_full: bool) -> None:
+    """Print one event: its facts, what it belongs to, then its payload."""
+    for name, value in facts(store, number, event):
+        console.write_line(f"{name:<9} {console.printable(value)}")
+    if event.payload is None:
+        return
+    if not console.is_terminal():
         console.write_line(indented(bytes(event.payload)))
+        return
+    from kilometers import drawing
+
+    console.write_line("")
+    drawing.write(drawing.draw_json(bytes(event.payload), UNFOLDED if is_full else Limits()))
 
 
 def indented(payload: bytes) -> str:
     """Return JSON indented; as it stands where Python cannot read it (very deep, or a number of 4,300 digits)."""
+    text = payload.decode("utf-8", "replace")
     try:
-        text = json.dumps(json.loads(payload), indent=2, ensure_ascii=False)
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
-        text = payload.decode("utf-8", "replace")
-    return "\n".join(console.printable(line) for line in text.split("\n")) if console.is_terminal() else text
+        return text
 
 
-def show_timeline(store: StoreReader, number: int, summary: SessionSummary) -> None:
-    """Print what the session is, then its calls with bars, notifications, gaps and stderr in their order."""
-    command = " ".join(summary.command)
-    parties = [f"{party.name} {party.version}".strip() for party in (summary.client, summary.server) if party]
-    counts = (summary.calls, summary.errors, summary.unanswered, summary.gaps, summary.events)
-    for line in (
-        f"{summary.name}  {short_id(summary.session_id)}  {status(summary)}  {command}",
-        f"{' ⇄ '.join(parties)}  MCP {summary.protocol_version or '?'}".strip(),
-        "{} calls, {} errors, {} unanswered, {} gaps, {} events".format(*counts),
-    ):
-        console.write_line(console.printable(line))
-    events = [without_payload(decode(wire)) for wire in store.events(number, EventFilter())]
-    console.print_rows(COLUMNS, timeline(events))
-
-
-def without_payload(event: Event) -> Event:
-    """Let go of the payload, which a timeline does not show: a session may hold gigabytes."""
-    event.payload = None
-    return event
-
-
-def timeline(events: list[Event]) -> list[tuple[str, ...]]:
-    """Return a row for each call, at its request, with its answer's status and time; and for each other event."""
-    answers = {
-        event.call_seq: event
-        for event in events
-        if event.call_seq is not None
-        and event.duration_us is not None
-        and event.kind in {"response", "error", "notification"}
-    }
-    longest_us = max((event.duration_us or 0 for event in answers.values()), default=0)
-    rows: list[tuple[str, ...]] = []
-    for event in events:
-        if event.kind in {"response", "error"} and event.call_seq in answers:
-            continue
-        answer = answers.get(event.seq) if event.kind == "request" else None
-        is_unanswered = event.kind == "request" and answer is None
-        duration_us = answer.duration_us if answer else None
-        rows.append(
-            (
-                str(event.seq),
-                console.clock(event.at),
-                ARROWS[event.direction],
-                event.method or event.kind,
-                event.target or "",
-                "unanswered" if is_unanswered else event_status(answer or event),
-                console.duration(duration_us),
-                bar(duration_us, longest_us),
-            )
+def facts(store: StoreReader, number: int, event: Event) -> Iterator[tuple[str, str]]:
+    """Yield what is known of an event, as names and values."""
+    names = ("", "seq", "at", "", "kind", "method", "target", "status", "took", "size")
+    yield "session", event.session_id
+    yield from ((name, cell) for name, cell in zip(names, event_row(event), strict=True) if name and cell)
+    if event.direction:
+        yield "direction", event.direction.replace("_", " ")
+    if event.request_id is not None:
+        yield "id", event.request_id
+    if event.call_seq is not None:
+        yield "call", f"its request is :{event.call_seq}"
+    if event.kind == "request":
+        calls = range(event.seq, event.seq + 1)
+        wires = store.endings(number, calls, after_seq=event.seq)
+        ending = find_endings([event, *map(decode_for_timeline, wires)]).get(event.seq)
+        yield (
+            "answer",
+            f":{ending.seq}, {status_of(ending)} after {console.duration(ending.duration_us)}" if ending else "none",
         )
-    return rows
+    if event.payload_state not in {None, "full"}:
+        yield "payload", f"{event.payload_state}{f', SHA-256 {event.sha256}' if event.sha256 else ''}"
 
 
-def bar(duration_us: int | None, longest_us: int) -> str:
-    """Return a bar as long as the call took, compared with the session's longest."""
-    if duration_us is None or longest_us == 0:
-        return ""
-    return "▇" * max(1, round(BAR_WIDTH * duration_us / longest_us))
+def header(summary: SessionSummary) -> list[list[str]]:
+    """Return what the session is: facts that belong together on a line."""
+    parties = [f"{party.name} {party.version}".strip() for party in (summary.client, summary.server) if party]
+    took = ""
+    if summary.started_at and summary.ended_at:
+        took = console.duration(microseconds(summary.ended_at) - microseconds(summary.started_at))
+    named = {
+        "calls": summary.calls,
+        "errors": summary.errors,
+        "unanswered": summary.unanswered,
+        "gaps": summary.gaps,
+        "events": summary.events,
+    }
+    counts = [
+        f"{number:,} {name if number > 1 else name.removesuffix('s')}" for name, number in named.items() if number
+    ]
+    lines = [
+        [summary.name, short_id(summary.session_id), status(summary), " ".join(summary.command)],
+        [" ⇄ ".join(parties), f"MCP {summary.protocol_version or '?'}", console.clock(summary.started_at), took],
+        counts,
+    ]
+    return [[fact for fact in facts if fact] for facts in lines]
+
+
+def row(line: Line, summary: SessionSummary) -> tuple[str, ...]:
+    """Return a line's cells, for programs: seq, time since the start in s, direction, method, target, status, µs."""
+    began_us = microseconds(summary.started_at) if summary.started_at else line.at_us
+    return (
+        str(line.seq),
+        f"{(line.at_us - began_us) / 1e6:.6f}",
+        ARROWS[line.direction],
+        line.label,
+        line.target or line.text,
+        line.status,
+        console.duration(line.duration_us),
+    )

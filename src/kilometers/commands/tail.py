@@ -1,8 +1,82 @@
 """`km tail`: follow what happens."""
 
-from kilometers.queries import EventFilter
+import sys
+import time
+from collections.abc import Iterator
+
+from kilometers import console, paths
+from kilometers.commands.events import print_wires, row
+from kilometers.commands.reading import open_store
+from kilometers.core.event import decode
+from kilometers.following import Follower
+from kilometers.queries import EventFilter, NothingRecorded, StoreReader
+
+LAST_EVENTS = 10
+LOOK_EVERY_S = 0.05
 
 
 def run(session: str | None, wanted: EventFilter, *, limit: int | None, as_json: bool) -> None:
     """Print the last events, then each new one as it is recorded, until ^C or *limit* events."""
-    raise NotImplementedError
+    left = sys.maxsize if limit is None else limit
+    for wires in follow(session, wanted):
+        page = wires[:left]
+        if as_json:
+            print_wires(page)
+        elif console.is_terminal():
+            draw(page)
+        else:
+            console.print_rows((), (row(decode(wire)) for wire in page))
+        sys.stdout.flush()
+        left -= len(page)
+        if left == 0:
+            return
+
+
+def draw(wires: list[bytes]) -> None:
+    """Draw events on a terminal."""
+    from kilometers import drawing
+    from kilometers.commands import event_lines
+
+    drawing.write(event_lines.draw(decode(wire)) for wire in wires)
+
+
+def follow(session: str | None, wanted: EventFilter) -> Iterator[list[bytes]]:
+    """Yield what has been recorded, then again and again what came in, in the order of time.
+
+    Ends when the one session that is followed has ended.
+    """
+    home = paths.find_home()
+    try:
+        store = open_store()
+    except NothingRecorded:
+        console.say("Waiting for the first session. Wrap a server: km monitor -- COMMAND")
+        last: list[bytes] = []
+        follower = Follower(home, wanted, name=session)
+    else:
+        follower, last = begin(home, store, session, wanted)
+    yield last
+    known = {(event.session_id, event.seq) for event in map(decode, last)}
+    while not follower.is_over:
+        news = [(wire, decode(wire)) for wire in follower.news()]
+        new = [(event.at, wire) for wire, event in news if (event.session_id, event.seq) not in known]
+        if news:
+            known.clear()  # only what came in while we began may come twice
+        yield [wire for _, wire in sorted(new, key=lambda one: one[0])]
+        time.sleep(LOOK_EVERY_S)
+
+
+def begin(
+    home: paths.Home, store: StoreReader, session: str | None, wanted: EventFilter
+) -> tuple[Follower, list[bytes]]:
+    """Return a follower of what comes from now on, and the events that went before: since a time, or the last ones."""
+    number, follower = None, Follower(home, wanted)
+    if session is not None:
+        number, summary = store.find_session(session)
+        if summary.name == session:
+            follower = Follower(home, wanted, name=session)
+        else:
+            follower = Follower(home, wanted, session_no=number)
+    follower.skip(store)
+    if wanted.since_us is not None:
+        return follower, list(store.events(number, wanted))
+    return follower, list(store.events(number, wanted, limit=LAST_EVENTS, newest_first=True))[::-1]

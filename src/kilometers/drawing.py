@@ -1,0 +1,43 @@
+"""Drawing lines on a terminal with rich; imported only where something is drawn on one."""
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from kilometers import console
+from kilometers.core.outline import Limits, PieceKind, outline
+
+STYLES: dict[PieceKind, str] = {
+    "key": "cyan",
+    "string": "green",
+    "number": "magenta",
+    "word": "yellow",
+    "mark": "",
+    "note": "dim",
+}
+
+
+def write(texts: Iterable[Text]) -> None:
+    """Print lines that were made for the terminal's width, each at once."""
+    screen = Console(no_color=not console.has_colour(), highlight=False, soft_wrap=True, emoji=False, markup=False)
+    for text in texts:
+        screen.print(text)
+    sys.stdout.flush()
+
+
+def cut(text: str, width: int) -> str:
+    """Return *text* in exactly *width* cells: wide characters count two, and what is too long ends in …."""
+    return set_cell_size(text, width) if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
+
+
+def draw_json(payload: bytes, limits: Limits) -> Iterator[Text]:
+    """Yield the lines of JSON in colours; as it stands where Python cannot read it."""
+    text = payload.decode("utf-8", "replace")
+    try:
+        for line in outline(text, limits):
+            yield Text.assemble(*((console.printable(piece), STYLES[kind]) for kind, piece in line))
+    except (ValueError, RecursionError):
+        yield Text(console.printable(text))
