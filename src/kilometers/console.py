@@ -6,7 +6,8 @@ rich is imported only when a table is drawn on a terminal.
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -14,8 +15,12 @@ import msgspec
 
 NUMBERS = {"EVENTS", "CALLS", "ERRORS", "GAPS", "SIZE", "TIME", "SEQ", "P50", "P95", "P99", "MAX"}
 FLEXIBLE = {"SERVER", "CLIENT", "METHOD", "TARGET", "TOOL", "VALUE", "DEFAULT", "COMMAND"}
+OPTIONAL = ("SIZE", "EVENTS", "KIND", "GAPS", "CLIENT", "P99")  # in the order in which they are left out
 GAP = 1
 MIN_WIDTH = 4
+READABLE = 14
+PATIENCE_S = 0.5
+UPDATE_EVERY_S = 0.1
 STATUS_STYLES = {
     "ok": "green",
     "error": "red",
@@ -59,11 +64,16 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         print_table(columns, list(rows))
         return
     for row in rows:
-        write_line("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
+        print_row(row)
+
+
+def print_row(row: Sequence[str]) -> None:
+    """Print one line for a program."""
+    write_line("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))
 
 
 def print_table(columns: Sequence[str], rows: list[Sequence[str]]) -> None:
-    """Draw a table as wide as the terminal at most: what may be long gives way, the rest never."""
+    """Draw a table as wide as the terminal at most: what can be missed is left out, then what may be long is cut."""
     from rich import box
     from rich.cells import cell_len
     from rich.console import Console
@@ -72,25 +82,33 @@ def print_table(columns: Sequence[str], rows: list[Sequence[str]]) -> None:
 
     console = Console(no_color=not has_colour(), highlight=False)
     shown = [[printable(cell) for cell in row] for row in rows]
-    widths = [
-        max(cell_len(column), *(cell_len(row[number]) for row in shown)) if shown else cell_len(column)
-        for number, column in enumerate(columns)
-    ]
-    fitted = fit(columns, widths, console.width)
+    widths = [max([cell_len(column), *(cell_len(row[at]) for row in shown)]) for at, column in enumerate(columns)]
+    kept = keep(columns, widths, console.width)
+    fitted = fit([columns[at] for at in kept], [widths[at] for at in kept], console.width)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
-    for column, width in zip(columns, fitted, strict=True):
-        justify: Literal["right", "left"] = "right" if column in NUMBERS else "left"
-        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis", width=width)
+    for at, width in zip(kept, fitted, strict=True):
+        justify: Literal["right", "left"] = "right" if columns[at] in NUMBERS else "left"
+        table.add_column(columns[at], justify=justify, no_wrap=True, overflow="ellipsis", width=width)
     for row in shown:
-        table.add_row(*(Text(cell, style=style_of(column, cell)) for column, cell in zip(columns, row, strict=True)))
+        table.add_row(*(Text(row[at], style=style_of(columns[at], row[at])) for at in kept))
     console.print(table)
 
 
-def fit(columns: Sequence[str], widths: list[int], room: int) -> list[int]:
+def keep(columns: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
+    """Return which columns to draw: of those that can be missed, as many as leave the long ones READABLE cells."""
+    kept = list(range(len(columns)))
+    for column in OPTIONAL:
+        least = (min(widths[at], READABLE) if columns[at] in FLEXIBLE else widths[at] for at in kept)
+        if column in columns and sum(least) + (GAP + 1) * len(kept) > room:
+            kept.remove(columns.index(column))
+    return kept
+
+
+def fit(columns: Sequence[str], widths: Sequence[int], room: int) -> list[int]:
     """Return column widths whose sum, gaps counted, fits into *room*: the widest flexible column shrinks first."""
     fitted = list(widths)
     flexible = [number for number, column in enumerate(columns) if column in FLEXIBLE]
-    while sum(fitted) + (GAP + 1) * len(fitted) > room:
+    while flexible and sum(fitted) + (GAP + 1) * len(fitted) > room:
         widest = max(flexible, key=lambda number: fitted[number])
         if fitted[widest] <= MIN_WIDTH:
             break
@@ -125,6 +143,37 @@ def say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
+class ProgressLine:
+    """One line on stderr that is written over, for as long as something takes; nothing where nobody looks."""
+
+    def __init__(self) -> None:
+        self._has_person = sys.stderr.isatty()
+        self._next_s = time.monotonic() + PATIENCE_S
+        self._is_shown = False
+
+    def say(self, text: str) -> None:
+        """Show how far it is."""
+        now_s = time.monotonic()
+        if self._has_person and now_s >= self._next_s:
+            self._next_s = now_s + UPDATE_EVERY_S
+            self._is_shown = True
+            sys.stderr.write(f"\r{text[: width() - 1]}\x1b[K")
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._is_shown:
+            self._is_shown = False
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    def cleared_before(self, found: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield what is found, each without the line in its way."""
+        for one in found:
+            self.clear()
+            yield one
+
+
 def duration(microseconds: int | None) -> str:
     """Return a duration with three digits: 840 µs, 12.3 ms, 1.2 s, 4 min."""
     return (
@@ -149,10 +198,33 @@ def _three_digits(number: float, units: Sequence[tuple[str, int]]) -> str:
     raise AssertionError("the last unit has no end")
 
 
-def clock(moment: datetime | None) -> str:
-    """Return a time of day in the local zone, with the date where it is not today's."""
+def clock(moment: datetime | None, *, is_exact: bool = False) -> str:
+    """Return a time: for a person in the local zone, as long as it has to be; for a program in RFC 3339."""
     if moment is None:
         return ""
-    local = moment.astimezone()
-    today = datetime.now(UTC).astimezone().date()
-    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+    if is_terminal():
+        return short_clock(moment, now=datetime.now(UTC), is_exact=is_exact)
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def short_clock(moment: datetime, *, now: datetime, is_exact: bool = False) -> str:
+    """Return today's times without a date, this year's without a year; to the minute unless *is_exact*."""
+    local, today = moment.astimezone(), now.astimezone().date()
+    if local.date() == today:
+        return f"{local:%H:%M:%S}.{local.microsecond // 1000:03}" if is_exact else f"{local:%H:%M:%S}"
+    time = f"{local:%H:%M:%S}" if is_exact else f"{local:%H:%M}"
+    return f"{local.day} {local:%b} {time}" if local.year == today.year else f"{local:%Y-%m-%d} {time}"
+
+
+def ago(moment: datetime, *, now: datetime) -> str:
+    """Return how long ago something was, roughly."""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return count(seconds // length, unit) + " ago"
+    return "just now"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 call, 2 calls, 12,345 calls."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -4,6 +4,7 @@ Every session has a place of its own, the seq of the first event that has not be
 while nothing was committed.  A store that is put in another's place is followed from its beginning.
 """
 
+import json
 import os
 from collections.abc import Iterator
 
@@ -12,9 +13,11 @@ from kilometers.queries import EventFilter, NothingRecorded, StoreReader
 
 # New sessions, those that live, and those that did at the last look: one may have ended since, with its last events.
 SESSIONS = """
-SELECT session_no, name, ended_at_us FROM sessions
- WHERE ended_at_us IS NULL OR session_no > :highest OR session_no = :only OR session_no IN (SELECT value FROM json_each(:living))
- ORDER BY session_no
+SELECT session_no, name, ended_at_us FROM sessions WHERE ended_at_us IS NULL
+UNION
+SELECT session_no, name, ended_at_us FROM sessions WHERE session_no > :highest
+UNION
+SELECT session_no, name, ended_at_us FROM sessions WHERE session_no IN (SELECT value FROM json_each(:living))
 """
 
 
@@ -64,8 +67,8 @@ class Follower:
     def _sessions(self) -> list[tuple[int, bool]]:
         """Return the sessions that may have news, and whether they have ended."""
         assert self._store is not None
-        living = "[" + ",".join(map(str, self._living)) + "]"
-        found = self._store.rows(SESSIONS, {"highest": self._highest, "living": living, "only": self.session_no})
+        living = [*self._living, self.session_no or 0]
+        found = self._store.rows(SESSIONS, {"highest": self._highest, "living": json.dumps(living)})
         self._living = [number for number, _, ended_at_us in found if ended_at_us is None]
         self._highest = max([self._highest, *(number for number, _, _ in found)])
         return [

@@ -4,14 +4,17 @@
 Counterpart: store.py, which writes.  A page is fetched whole, and its read transaction ends, before its rows are used.
 """
 
+import difflib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import apsw
 import msgspec
 
+from kilometers.core.event import at_time
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import KilometersError
 from kilometers.paths import Home
@@ -51,12 +54,13 @@ class EventFilter(msgspec.Struct, frozen=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store holds."""
+    """What a store holds; *since* is when its oldest session began."""
 
     sessions: int
     events: int
     gaps: int
     size_bytes: int
+    since: datetime | None
 
 
 def read_summary(data: bytes) -> SessionSummary:
@@ -97,6 +101,8 @@ class StoreReader:
         if version > SCHEMA_VERSION:
             raise StoreTooNew(f"the store {path} was made by a newer km.", "Update this km.")
         self.version = version
+        self.on_page: Callable[[int], None] = lambda _at_us: None
+        """Called after each page of events with the time it has come to: a search may take seconds."""
 
     def data_version(self) -> int:
         """Return a number that changes with every commit of another connection; it costs next to nothing."""
@@ -151,11 +157,25 @@ class StoreReader:
         if not found:
             if name is None:
                 raise KilometersError("no session has been recorded yet.", "Wrap a server with: km monitor -- COMMAND")
-            raise KilometersError(f'no session "{name}".', "See the ids and names with: km sessions --all")
+            likely = difflib.get_close_matches(name.lower(), self.names(), 1)
+            guess = f'Did you mean "{likely[0]}"?  ' if likely else ""
+            raise KilometersError(f'no session "{name}".', f"{guess}See the ids and names with: km sessions --all")
         by_id = {row[2] for row in found if name and str(row[2]).endswith(name.lower())}
         if len(by_id) > 1:
             raise KilometersError(f'"{name}" is the end of {len(by_id)} session ids.', "Use more digits.")
         return int(found[0][0]), read_summary(found[0][1])
+
+    def names(self) -> list[str]:
+        """Return the servers' names, the latest first."""
+        sql = (
+            "SELECT name FROM sessions WHERE name <> '' AND NOT is_probe GROUP BY name ORDER BY max(started_at_us) DESC"
+        )
+        return [str(name) for (name,) in self.rows(sql, {})]
+
+    def living(self) -> list[str]:
+        """Return the names of the servers whose sessions live, the oldest session first."""
+        sql = "SELECT name FROM sessions WHERE ended_at_us IS NULL AND name <> '' ORDER BY started_at_us"
+        return [str(name) for (name,) in self.rows(sql, {})]
 
     def event(self, session_no: int, seq: int) -> bytes:
         """Return the wire form of one event.  Raises KilometersError where there is none."""
@@ -206,6 +226,7 @@ class StoreReader:
             if is_whole and len(page) < PAGE_ROWS:
                 return
             after = (page[-1][0], page[-1][1])
+            self.on_page(after[0])
 
     def end_seq(self, session_no: int) -> int:
         """Return the seq that a session's next event will have."""
@@ -228,14 +249,15 @@ class StoreReader:
 
     def totals(self) -> Totals:
         """Return what there is, all sessions together."""
-        sessions, events, gaps = self.rows(
+        sessions, events, gaps, since_us = self.rows(
             "SELECT count(*), coalesce(sum(json_extract(summary, '$.events')), 0),"
-            " coalesce(sum(json_extract(summary, '$.gaps')), 0)"
-            " FROM (SELECT CAST(summary AS text) AS summary FROM sessions WHERE summary <> x'')",
+            " coalesce(sum(json_extract(summary, '$.gaps')), 0), min(started_at_us)"
+            " FROM (SELECT CAST(summary AS text) AS summary, started_at_us FROM sessions WHERE summary <> x'')",
             {},
         )[0]
         pages, page_size = (int(self.connection.pragma(name)) for name in ("page_count", "page_size"))
-        return Totals(sessions=sessions, events=events, gaps=gaps, size_bytes=pages * page_size)
+        since = None if since_us is None else at_time(since_us * 1000)
+        return Totals(sessions=sessions, events=events, gaps=gaps, size_bytes=pages * page_size, since=since)
 
     def _bounded_page(self, sql: str, values: dict[str, object]) -> tuple[list[tuple[Any, ...]], bool]:
         """Return the rows of a page of events, up to PAGE_BYTES, and whether these are all of it."""

@@ -1,4 +1,6 @@
-"""Drawing events on a terminal one after the other, as they come: in columns that are fixed beforehand."""
+"""Drawing events on a terminal one after the other, as they are found: in columns that are fixed beforehand."""
+
+from collections.abc import Iterable, Iterator
 
 from rich.text import Text
 
@@ -10,29 +12,44 @@ from kilometers.core.session_id import short_id
 from kilometers.core.timeline import make_lines
 from kilometers.drawing import cut
 
-SEQ, AT, STATUS, TIME, SIZE = 5, 8, 14, 7, 7
+SEQ, AT, STATUS, TIME, SIZE = 5, 15, 14, 7, 7
 SIZE_FROM = 100  # columns: below, there is no room for it
 
 
-def draw(event: Event) -> Text:
-    """Return one event as a line, as wide as the terminal at most."""
-    width = console.width()
+def draw(events: Iterable[Event], *, has_sessions: bool) -> Iterator[Text]:
+    """Yield each event as a line, as wide as the terminal at most; *has_sessions*: they are of several sessions."""
+    for event in events:
+        yield draw_event(event, width=console.width(), has_session=has_sessions)
+
+
+def head(*, has_sessions: bool) -> Text:
+    """Return what stands above the columns."""
+    place = f"{'SESSION  ' if has_sessions else ''}{'SEQ':>{SEQ}} {'AT':>{AT}}   CALL"
+    facts = f" {'STATUS':<{STATUS}} {'TIME':>{TIME}}{size_cell('SIZE', console.width())}"
+    return Text(f"{place}{facts:>{console.width() - len(place)}}", "bold")
+
+
+def draw_event(event: Event, *, width: int, has_session: bool) -> Text:
+    """Return one event as a line."""
     line = make_lines([event], {}, is_living=True)[0]
     if line.kind == "call":
         line.status = ""  # it has only just been asked
-    place = f"{short_id(event.session_id)} {event.seq:>{SEQ}} {console.clock(event.at)[-AT:]} "
+    session = f"{short_id(event.session_id)} " if has_session else ""
+    place = f"{session}{event.seq:>{SEQ}} {console.clock(event.at, is_exact=True):>{AT}} "
     arrow = (ARROWS[event.direction] or " ", "magenta" if event.direction == SERVER_TO_CLIENT else "cyan")
     text = Text.assemble((place, "dim"), arrow, " ")
     room = width - text.cell_len
     if line.kind == "text":
         return text.append(cut(label(line), room).rstrip(), "yellow" if line.status else "italic")
     facts = f" {cut(line.status, STATUS)} {console.duration(line.duration_us):>{TIME}}"
-    if width >= SIZE_FROM:
-        facts += f" {console.size(event.size_bytes):>{SIZE}}"
-    text.append(
-        cut(label(line, is_short=width < SIZE_FROM), room - len(facts)),
-        "bold red" if line.kind == "gap" else look(line),
-    )
+    facts += size_cell(console.size(event.size_bytes), width)
+    name = cut(label(line, is_short=width < SIZE_FROM), room - len(facts))
+    text.append(name, "bold red" if line.kind == "gap" else look(line))
     text.append(facts, style(line))
     text.rstrip()
     return text
+
+
+def size_cell(size: str, width: int) -> str:
+    """Return the last column, where the terminal has room for it."""
+    return f" {size:>{SIZE}}" if width >= SIZE_FROM else ""

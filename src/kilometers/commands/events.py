@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator
 
 from kilometers import console
 from kilometers.commands.reading import open_store
-from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, decode
+from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, at_time, decode
 from kilometers.core.session_id import short_id
 from kilometers.core.timeline import status_of, text_of_payload
 from kilometers.queries import EventFilter
 
-COLUMNS = ("SESSION", "SEQ", "AT", "", "KIND", "METHOD", "TARGET", "STATUS", "TIME", "SIZE")
 ARROWS = {CLIENT_TO_SERVER: "→", SERVER_TO_CLIENT: "←", None: ""}
 TERMINAL_LIMIT = 100
 
@@ -19,45 +18,56 @@ def run(session: str | None, wanted: EventFilter, *, limit: int | None, with_all
     """Print the events: in their order; with --search newest first, each as soon as it is found."""
     store = open_store()
     number = None if with_all and session is None else store.find_session(session)[0]
-    is_search = wanted.search is not None
-    if limit is None and console.is_terminal() and not as_json:
+    progress = console.ProgressLine()
+    store.on_page = lambda at_us: progress.say(f"searching… back to {console.clock(at_time(at_us * 1000))}")
+    is_search, is_page = wanted.search is not None, limit is None and console.is_terminal() and not as_json
+    if is_page:
         limit = TERMINAL_LIMIT
     # Of a limited list the newest are wanted, so it has to be read backwards.
-    found = store.events(
-        number,
-        wanted,
-        limit=limit,
-        newest_first=is_search or limit is not None,
-    )
-    if limit is not None and not is_search:
-        found = iter(list(found)[::-1])
-    if as_json:
-        print_wires(found, is_search=is_search)
-    elif is_search:
-        print_as_found(found)
-    else:
-        console.print_rows(COLUMNS, (row(decode(wire)) for wire in found))
+    is_backwards = is_search or limit is not None
+    wires: Iterable[bytes] = store.events(number, wanted, limit=limit, newest_first=is_backwards)
+    if is_backwards:
+        wires = progress.cleared_before(wires) if is_search else list(wires)[::-1]
+    printed = print_wires(wires, at_once=is_search) if as_json else print_events(wires, has_sessions=number is None)
+    progress.clear()
+    if is_page and printed == limit:
+        console.say(f"The last {limit} events; more: --limit N")
+    elif not printed and console.is_terminal():
+        console.say("No such event.")
 
 
-def print_as_found(found: Iterator[bytes]) -> None:
-    """Print each event at once: a search may take a while."""
+def print_events(wires: Iterable[bytes], *, has_sessions: bool, has_head: bool = True) -> int:
+    """Print each event at once, as a search may take a while; return how many there were."""
+    printed = 0
+
+    def counted() -> Iterator[Event]:
+        nonlocal printed
+        for wire in wires:
+            printed += 1
+            yield decode(wire)
+
     if console.is_terminal():
         from kilometers import drawing
         from kilometers.commands import event_lines
 
-        drawing.write(event_lines.draw(decode(wire)) for wire in found)
-        return
-    for wire in found:
-        console.print_rows((), [row(decode(wire))])
-        sys.stdout.buffer.flush()
+        if has_head:
+            drawing.write([event_lines.head(has_sessions=has_sessions)])
+        drawing.write(event_lines.draw(counted(), has_sessions=has_sessions))
+        return printed
+    for event in counted():
+        console.print_row(row(event))
+    return printed
 
 
-def print_wires(found: Iterable[bytes], *, is_search: bool = False) -> None:
-    """Print events as they stand in the store, one per line; of a search each at once."""
-    for wire in found:
+def print_wires(wires: Iterable[bytes], *, at_once: bool = False) -> int:
+    """Print events as they stand in the store, one per line; return how many there were."""
+    printed = 0
+    for wire in wires:
+        printed += 1
         sys.stdout.buffer.write(wire + b"\n")
-        if is_search:
+        if at_once:
             sys.stdout.buffer.flush()
+    return printed
 
 
 def row(event: Event) -> tuple[str, ...]:
@@ -65,7 +75,7 @@ def row(event: Event) -> tuple[str, ...]:
     return (
         short_id(event.session_id),
         str(event.seq),
-        console.clock(event.at),
+        console.clock(event.at, is_exact=True),
         ARROWS[event.direction],
         event.kind,
         event.method or "",

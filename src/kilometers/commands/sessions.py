@@ -1,5 +1,7 @@
 """`km sessions`: list sessions, newest first."""
 
+from collections.abc import Iterator
+
 from kilometers import console
 from kilometers.commands.reading import open_store, parse_since
 from kilometers.core.session_id import short_id
@@ -11,14 +13,27 @@ TERMINAL_LIMIT = 50
 
 def run(*, since: str | None, search: str | None, limit: int | None, with_probes: bool, as_json: bool) -> None:
     """Print the sessions."""
-    if limit is None and console.is_terminal() and not as_json:
+    is_page = limit is None and console.is_terminal() and not as_json
+    if is_page:
         limit = TERMINAL_LIMIT
     found = open_store().sessions(limit=limit, since_us=parse_since(since), search=search, with_probes=with_probes)
     if as_json:
         for summary in found:
             console.print_json(summary)
         return
-    console.print_rows(COLUMNS, (row(summary) for summary in found))
+    shown = 0
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        nonlocal shown
+        for summary in found:
+            shown += 1
+            yield row(summary)
+
+    console.print_rows(COLUMNS, rows())
+    if is_page and shown == limit:
+        console.say(f"The newest {limit} sessions; more: --limit N")
+    if not shown and console.is_terminal():
+        console.say("No such session." if since or search else "No session yet. Probes are shown with --all.")
 
 
 def row(summary: SessionSummary) -> tuple[str, ...]:

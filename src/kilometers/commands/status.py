@@ -1,6 +1,7 @@
 """`km status`: what is being recorded, by whom, where, and what is missing."""
 
 import os
+from datetime import datetime
 
 import msgspec
 
@@ -10,10 +11,13 @@ from kilometers.config_file import read_config
 from kilometers.core import settings
 from kilometers.errors import KilometersError
 from kilometers.queries import StoreReader
+from kilometers.retention import limits
+
+MAX_NAMES = 8
 
 
 class Status(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """What the command prints."""
+    """What the command prints; *recording*: the names of the servers whose sessions live."""
 
     home: str
     store: str
@@ -22,11 +26,15 @@ class Status(msgspec.Struct, omit_defaults=True, kw_only=True):
     recorder_pid: int | None = None
     recorder_version: str | None = None
     live_sessions: int
+    recording: list[str] = []
     waiting_bytes: int
     sessions: int
     events: int
+    since: datetime | None = None
     gaps: int
     size_bytes: int
+    retention_days: int
+    retention_mb: int
     moved_aside: str | None = None
     problem: str | None = None
 
@@ -38,7 +46,7 @@ def run(*, as_json: bool) -> None:
         console.print_json(status)
         return
     for name, value in lines(status):
-        console.write_line(f"{name:<10} {value}")
+        console.write_line(f"{name:<10} {console.printable(value)}")
 
 
 def read_status(home: paths.Home) -> Status:
@@ -48,6 +56,7 @@ def read_status(home: paths.Home) -> Status:
     folders = home.journal_folders(journal_dir)
     folder = next((folder for folder in folders if paths.is_private_folder(folder)), home.journal_folder)
     waiting = journal_files(home)
+    retention_days, retention_mb = limits(home)
     status = Status(
         home=home.folder,
         store=home.store_file,
@@ -59,13 +68,16 @@ def read_status(home: paths.Home) -> Status:
         events=0,
         gaps=0,
         size_bytes=0,
+        retention_days=retention_days,
+        retention_mb=retention_mb,
     )
     read_recorder(home, status)
     try:
         store = StoreReader(home)
         totals = store.totals()
         status.sessions, status.events, status.gaps = totals.sessions, totals.events, totals.gaps
-        status.size_bytes = totals.size_bytes
+        status.size_bytes, status.since = totals.size_bytes, totals.since
+        status.recording = store.living() if status.live_sessions else []
         status.moved_aside = store.meta("moved_aside") or None
     except KilometersError as error:
         status.problem = str(error) if os.path.exists(home.store_file) else None
@@ -98,18 +110,38 @@ def lines(status: Status) -> list[tuple[str, str]]:
     """Return the status for a person."""
     recorder = "not running (it starts with the next session)"
     if status.recorder_pid:
-        recorder = f"running, pid {status.recorder_pid}, version {status.recorder_version}"
+        recorder = f"running, pid {status.recorder_pid}, km {status.recorder_version}"
     memory = "in memory" if status.journal_in_memory else "on disk, short-lived, private"
+    kept = f"{console.count(status.events, 'event')} of {console.count(status.sessions, 'session')}"
+    if status.since:
+        kept += f" since {console.clock(status.since)}"
     found = [
+        ("recording", recording(status)),
         ("recorder", recorder),
-        ("sessions", f"{status.live_sessions} live, {status.sessions} in the store"),
-        ("events", f"{status.events}, {console.size(status.size_bytes)}"),
-        ("missing", f"{status.gaps} gaps" if status.gaps else "nothing"),
-        ("journal", f"{status.journal} ({memory}, {console.size(status.waiting_bytes)})"),
+        ("kept", f"{kept}, {console.size(status.size_bytes)}"),
+        (
+            "limits",
+            f"{status.retention_days} days, {console.size(status.retention_mb * 1_000_000)}; then the oldest go",
+        ),
+        ("pending", f"{console.size(status.waiting_bytes)} in the journal" if status.waiting_bytes else "nothing"),
+        ("missing", f"{console.count(status.gaps, 'gap')}; which sessions: km sessions" if status.gaps else "nothing"),
+        ("shipped", "nothing: what is recorded stays on this machine"),
         ("store", status.store),
+        ("journal", f"{status.journal} ({memory})"),
     ]
     if status.moved_aside:
         found.append(("damaged", f"an earlier store was damaged; it was moved to {status.moved_aside}"))
     if status.problem:
         found.append(("problem", status.problem))
     return found
+
+
+def recording(status: Status) -> str:
+    """Return which servers are recorded now; what has only just begun has no name in the store yet."""
+    if not status.live_sessions:
+        return "nothing now"
+    names = [console.printable(name) for name in status.recording[:MAX_NAMES]]
+    if names and status.live_sessions > len(names):
+        names.append(f"{status.live_sessions - len(names)} more")
+    sessions = console.count(status.live_sessions, "session")
+    return f"{sessions}: {', '.join(names)}" if names else sessions

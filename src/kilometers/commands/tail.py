@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 from kilometers import console, paths
-from kilometers.commands.events import print_wires, row
+from kilometers.commands.events import print_events, print_wires
 from kilometers.commands.reading import open_store
 from kilometers.core.event import decode
 from kilometers.following import Follower
@@ -22,22 +22,12 @@ def run(session: str | None, wanted: EventFilter, *, limit: int | None, as_json:
         page = wires[:left]
         if as_json:
             print_wires(page)
-        elif console.is_terminal():
-            draw(page)
         else:
-            console.print_rows((), (row(decode(wire)) for wire in page))
+            print_events(page, has_sessions=True, has_head=False)
         sys.stdout.flush()
         left -= len(page)
         if left == 0:
             return
-
-
-def draw(wires: list[bytes]) -> None:
-    """Draw events on a terminal."""
-    from kilometers import drawing
-    from kilometers.commands import event_lines
-
-    drawing.write(event_lines.draw(decode(wire)) for wire in wires)
 
 
 def follow(session: str | None, wanted: EventFilter) -> Iterator[list[bytes]]:
