@@ -1,20 +1,17 @@
-"""The Click commands: options in, one call per command out; the only error funnel."""
+"""The Click commands: options in, one call per command out."""
 
-import errno
-import io
-import os
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from kilometers import __version__
+from kilometers import __version__, funnel
 from kilometers.commands import (
     clear,
     completion,
     config,
     demo,
+    demo_server,
     doctor,
     events,
     export,
@@ -30,14 +27,30 @@ from kilometers.commands import (
 from kilometers.commands.reading import parse_filter
 from kilometers.core import monitor_options
 from kilometers.core.event import STATUSES
-from kilometers.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
 from kilometers.statistics import GROUPINGS
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SECTIONS = {
-    "Record": ("demo", "monitor"),
-    "See what happened": ("sessions", "show", "events", "tail", "stats", "export"),
-    "Look after it": ("status", "doctor", "config", "clear", "completion", "version"),
+    "Record": {
+        "demo": "See it work: a real client and server, what km captured.",
+        "monitor": "Wrap a server: bytes pass untouched and are recorded.",
+    },
+    "See what happened": {
+        "sessions": "List sessions, newest first.",
+        "show": "Draw a session's timeline, or show one event's payload.",
+        "events": "List events, filter and search them.",
+        "tail": "Follow what happens, live.",
+        "stats": "Calls, errors, latencies, bytes: by tool, server, client.",
+        "export": "Write events as JSON lines or CSV.",
+    },
+    "Look after it": {
+        "status": "What is being recorded, by whom, and what is missing.",
+        "doctor": "Check that all works, with fixes; find your MCP clients.",
+        "config": "Show and change settings.",
+        "clear": "Delete recorded sessions.",
+        "completion": "Print a completion script for your shell.",
+        "version": "Print km's version and what it runs on.",
+    },
 }
 SESSION_HELP = "SESSION is an id, its last 8 digits, or a server's name (its latest session); default: the latest.\n\n"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON: one value, or one per line for lists.")
@@ -62,13 +75,11 @@ FILTERS = (
 class Sections(click.Group):
     """A group whose help lists its commands by what they are for."""
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # Click's
         """Write the sections."""
-        for title, names in SECTIONS.items():
-            commands = [(name, self.get_command(ctx, name)) for name in names]
+        for title, commands in SECTIONS.items():
             with formatter.section(title):
-                room = formatter.width - 16
-                formatter.write_dl([(name, command.get_short_help_str(room)) for name, command in commands if command])
+                formatter.write_dl([*commands.items()])
 
 
 @click.group(
@@ -322,61 +333,16 @@ def _recorder() -> int:
     return recorder.run()
 
 
+@km.command(
+    "demo-server",
+    help="Be one of the MCP servers of km demo, over stdio.\n\n\b\nExample: km demo -- km demo-server notes",
+    hidden=True,
+)
+@click.argument("name", type=click.Choice(demo_server.SERVERS), metavar="NAME")
+def _demo_server(name: str) -> None:
+    demo_server.start(name)
+
+
 def run(arguments: list[str]) -> int:
-    """Run a command line and return its exit status; every error ends here."""
-    if sys.stdout is None:  # started without one
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # open for the process's life
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a table's lines on a terminal that has none
-    try:
-        status = _guarded(lambda: km.main(arguments, prog_name="km", standalone_mode=False))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing may be flushed into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_OK
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.stderr.write(f"km: cannot write the output: {error.strerror}.\n")
-        return EXIT_FAILED
-    return status
-
-
-def _guarded(call: Callable[[], object]) -> int:
-    try:
-        result = call()
-    except KilometersError as error:
-        click.echo(f"km: {error}", err=True)
-        return error.exit_status
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.UsageError as error:
-        place = error.ctx.command_path if error.ctx else "km"
-        click.echo(f"km: {error.format_message()}\nSee: {place} --help", err=True)
-        return EXIT_USAGE
-    except UnicodeEncodeError as error:
-        click.echo(f"km: {error.object!r} is no valid text.", err=True)
-        return EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return EXIT_INTERRUPTED
-    except OSError as error:
-        if error.errno in {errno.EPIPE, errno.ENOSPC, errno.EIO}:
-            raise  # of the output, most likely; `run` says so
-        return _our_bug(error)
-    except Exception as error:  # noqa: BLE001  # the funnel: anything that reaches it is our bug
-        return _our_bug(error)
-    return result if isinstance(result, int) else EXIT_OK
-
-
-def _our_bug(error: Exception) -> int:
-    from kilometers import paths
-    from kilometers.log import open_log
-
-    place = paths.find_home().log_file
-    try:
-        open_log(place).error("command failed", exc_info=error)
-    except OSError:
-        place = "no log could be written"
-    click.echo(f"km: this is a bug in km: {type(error).__name__}: {error} (details: {place})", err=True)
-    return EXIT_OUR_BUG
+    """Run a command line and return its exit status."""
+    return funnel.run(lambda: km.main(arguments, prog_name="km", standalone_mode=False))

@@ -7,7 +7,7 @@ from typing import Any
 from kilometers.core import journal
 from screens.scripted_store import ScriptedStore, TimedStep
 
-BEGIN_NS = 1_790_000_000_000_000_000
+BEGIN_NS = 1_600_000_000_000_000_000  # so long ago that no screen depends on today
 HOUR_NS = 3_600_000_000_000
 CLIENT, SERVER, STDERR = journal.CLIENT_TO_SERVER, journal.SERVER_TO_CLIENT, journal.STDERR
 ANSWER = '# Monday\n- 09:00 stand-up\n- 日本語のノート, naïve café 🚀\n- "quoted"\ttab'

@@ -95,7 +95,10 @@ def show_event(store: StoreReader, number: int, event: Event, *, is_full: bool) 
     from kilometers import drawing
 
     console.write_line("")
-    drawing.write(drawing.draw_json(bytes(event.payload), UNFOLDED if is_full else Limits()))
+    lines = list(drawing.draw_json(bytes(event.payload), UNFOLDED if is_full else Limits()))
+    drawing.write(lines)
+    if any("… " in line.plain for line in lines) and not is_full:
+        console.say("Folded; everything: --full")
 
 
 def indented(payload: bytes) -> str:
