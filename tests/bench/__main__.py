@@ -18,7 +18,7 @@ import click
 # The folder above this one: the modules find each other as `bench.…`, however the program was started.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import burst, latency, memory, recorder, startup, throughput, wakeups, wire_to_store
+from bench import burst, latency, memory, recorder, startup, throughput, views, wakeups, wire_to_store, wire_to_tail
 from bench.figures import Figure, print_figures
 from bench.programs import Programs, compile_programs
 from bench.sessions import Run
@@ -31,6 +31,8 @@ BENCHMARKS: dict[str, Callable[[Run], list[Figure]]] = {
     "memory": memory.measure,
     "recorder": recorder.measure,
     "wire_to_store": wire_to_store.measure,
+    "wire_to_tail": wire_to_tail.measure,
+    "views": views.measure,
     "wakeups": wakeups.measure,
 }
 
