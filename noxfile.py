@@ -17,6 +17,7 @@ nox.options.sessions = ["lint", "types", "tests", "e2e"]
 
 ROOT = Path(__file__).parent
 SDK = ROOT / "tests" / "sdk"
+SUITES = ("unit", "relay", "recorder", "screens")
 IN_PARALLEL = ["-n", "2"]
 
 
@@ -50,10 +51,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run tests/unit, tests/relay and tests/recorder, or what is given after `--`."""
+    """Run all tests but tests/e2e, or what is given after `--`."""
     install_tools(session)
     install_kilometers(session)
-    session.run("pytest", *(session.posargs or [*IN_PARALLEL, "tests/unit", "tests/relay", "tests/recorder"]))
+    session.run("pytest", *(session.posargs or [*IN_PARALLEL, *(f"tests/{name}" for name in SUITES)]))
 
 
 @nox.session
