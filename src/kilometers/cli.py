@@ -73,7 +73,14 @@ FILTERS = (
 
 
 class Sections(click.Group):
-    """A group whose help lists its commands by what they are for."""
+    """The group of all commands; its help lists them by what they are for."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise funnel.ClosedPipe from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # Click's
         """Write the sections."""
@@ -181,7 +188,7 @@ def _events(session: str | None, limit: int | None, with_all: bool, as_json: boo
 )
 @SESSION
 @filters
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N events.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only new events, and no more than N.")
 @JSON
 def _tail(session: str | None, limit: int | None, as_json: bool, **typed: str | None) -> None:
     tail.run(session, parse_filter(**typed), limit=limit, as_json=as_json)

@@ -11,6 +11,10 @@ import click
 from kilometers.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
 
 
+class ClosedPipe(Exception):
+    """Whoever read our output has seen enough; Click would make an exit status of 1 of the BrokenPipeError."""
+
+
 def run(command: Callable[[], object]) -> int:
     """Run a command and return its exit status; every error ends here."""
     if sys.stdout is None:  # started without one
@@ -21,8 +25,8 @@ def run(command: Callable[[], object]) -> int:
     try:
         status = _guarded(command)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing may be flushed into the closed pipe at exit.
+    except (ClosedPipe, BrokenPipeError):
+        # Nothing may be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_OK
     except OSError as error:
@@ -53,6 +57,8 @@ def _guarded(command: Callable[[], object]) -> int:
         if error.errno in {errno.EPIPE, errno.ENOSPC, errno.EIO}:
             raise  # of the output, most likely; `run` says so
         return _our_bug(error)
+    except ClosedPipe:
+        raise
     except Exception as error:  # noqa: BLE001  # the funnel: anything that reaches it is our bug
         return _our_bug(error)
     return result if isinstance(result, int) else EXIT_OK

@@ -32,7 +32,7 @@ SCREENS = {
     "events-all": ["events", "--all", "--status", "ok"],
     "events-search": ["events", "--all", "--search", "NOTE", "--limit", "3"],
     "events-none": ["events", "--search", "nowhere to be found"],
-    "tail": ["tail", "00000003", "--limit", "5"],
+    "tail": ["tail", "00000003"],
     "stats": ["stats"],
     "stats-method": ["stats", "--by", "method"],
     "stats-client": ["stats", "--by", "client"],

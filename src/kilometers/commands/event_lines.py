@@ -6,7 +6,7 @@ from rich.text import Text
 
 from kilometers import console
 from kilometers.commands.events import ARROWS
-from kilometers.commands.timeline import label, look, style
+from kilometers.commands.timeline import MIN_CALL, label, look, style
 from kilometers.core.event import SERVER_TO_CLIENT, Event
 from kilometers.core.session_id import short_id
 from kilometers.core.timeline import make_lines
@@ -26,7 +26,9 @@ def head(*, has_sessions: bool) -> Text:
     """Return what stands above the columns."""
     place = f"{'SESSION  ' if has_sessions else ''}{'SEQ':>{SEQ}} {'AT':>{AT}}   CALL"
     facts = f" {'STATUS':<{STATUS}} {'TIME':>{TIME}}{size_cell('SIZE', console.width())}"
-    return Text(f"{place}{facts:>{console.width() - len(place)}}", "bold")
+    text = Text(place + facts.rjust(console.width() - len(place)), "bold")
+    text.truncate(console.width())
+    return text
 
 
 def draw_event(event: Event, *, width: int, has_session: bool) -> Text:
@@ -38,15 +40,20 @@ def draw_event(event: Event, *, width: int, has_session: bool) -> Text:
     place = f"{session}{event.seq:>{SEQ}} {console.clock(event.at, is_exact=True):>{AT}} "
     arrow = (ARROWS[event.direction] or " ", "magenta" if event.direction == SERVER_TO_CLIENT else "cyan")
     text = Text.assemble((place, "dim"), arrow, " ")
-    room = width - text.cell_len
+    room = max(1, width - text.cell_len)
     if line.kind == "text":
-        return text.append(cut(label(line), room).rstrip(), "yellow" if line.status else "italic")
+        text.append(cut(label(line), room).rstrip(), "yellow" if line.status else "italic")
+        text.truncate(width)
+        return text
     facts = f" {cut(line.status, STATUS)} {console.duration(line.duration_us):>{TIME}}"
     facts += size_cell(console.size(event.size_bytes), width)
-    name = cut(label(line, is_short=width < SIZE_FROM), room - len(facts))
+    if len(facts) + MIN_CALL > room:
+        facts = f" {line.status}".rstrip()
+    name = cut(label(line, is_short=width < SIZE_FROM), max(MIN_CALL, room - len(facts)))
     text.append(name, "bold red" if line.kind == "gap" else look(line))
     text.append(facts, style(line))
     text.rstrip()
+    text.truncate(width)
     return text
 
 

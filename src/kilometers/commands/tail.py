@@ -16,9 +16,9 @@ LOOK_EVERY_S = 0.05
 
 
 def run(session: str | None, wanted: EventFilter, *, limit: int | None, as_json: bool) -> None:
-    """Print the last events, then each new one as it is recorded, until ^C or *limit* events."""
+    """Print the last events, then each new one as it is recorded, until ^C; with *limit* only so many new ones."""
     left = sys.maxsize if limit is None else limit
-    for wires in follow(session, wanted):
+    for wires in follow(session, wanted, last=LAST_EVENTS if limit is None else 0):
         page = wires[:left]
         if as_json:
             print_wires(page)
@@ -30,22 +30,22 @@ def run(session: str | None, wanted: EventFilter, *, limit: int | None, as_json:
             return
 
 
-def follow(session: str | None, wanted: EventFilter) -> Iterator[list[bytes]]:
-    """Yield what has been recorded, then again and again what came in, in the order of time.
+def follow(session: str | None, wanted: EventFilter, *, last: int) -> Iterator[list[bytes]]:
+    """Yield the *last* events that have been recorded, then again and again what came in, in the order of time.
 
-    Ends when the one session that is followed has ended.
+    With `--since` all since then come first.  Ends when the one session that is followed has ended.
     """
     home = paths.find_home()
     try:
         store = open_store()
     except NothingRecorded:
         console.say("Waiting for the first session. Wrap a server: km monitor -- COMMAND")
-        last: list[bytes] = []
+        before: list[bytes] = []
         follower = Follower(home, wanted, name=session)
     else:
-        follower, last = begin(home, store, session, wanted)
-    yield last
-    known = {(event.session_id, event.seq) for event in map(decode, last)}
+        follower, before = begin(home, store, session, wanted, last=last)
+    yield before
+    known = {(event.session_id, event.seq) for event in map(decode, before)}
     while not follower.is_over:
         news = [(wire, decode(wire)) for wire in follower.news()]
         new = [(event.at, wire) for wire, event in news if (event.session_id, event.seq) not in known]
@@ -56,7 +56,7 @@ def follow(session: str | None, wanted: EventFilter) -> Iterator[list[bytes]]:
 
 
 def begin(
-    home: paths.Home, store: StoreReader, session: str | None, wanted: EventFilter
+    home: paths.Home, store: StoreReader, session: str | None, wanted: EventFilter, *, last: int
 ) -> tuple[Follower, list[bytes]]:
     """Return a follower of what comes from now on, and the events that went before: since a time, or the last ones."""
     number, follower = None, Follower(home, wanted)
@@ -69,4 +69,4 @@ def begin(
     follower.skip(store)
     if wanted.since_us is not None:
         return follower, list(store.events(number, wanted))
-    return follower, list(store.events(number, wanted, limit=LAST_EVENTS, newest_first=True))[::-1]
+    return follower, list(store.events(number, wanted, limit=last, newest_first=True))[::-1]
