@@ -223,12 +223,15 @@ def _stats(by: str, since: str | None, server: str | None, as_json: bool) -> Non
 @km.command(
     "export",
     help="Write events as JSON lines or CSV, session by session: of SESSION, or everything.\n\n"
-    "\b\nExample: km export --format csv --since 7d -o week.csv",
+    "\b\nExample: km export --since 7d -o week.csv",
 )
 @SESSION
 @filters
 @click.option(
-    "--format", "form", type=click.Choice(export.FORMATS), default=export.FORMATS[0], show_default=True, help="As what."
+    "--format",
+    "form",
+    type=click.Choice(export.FORMATS),
+    help="As what; default: as FILE ends, else jsonl.  In CSV what a spreadsheet would run as a formula gets a '.",
 )
 @click.option(
     "-o", "--output", metavar="FILE", help="Write to FILE, which must not be there yet; default: standard output."

@@ -3,6 +3,7 @@
 rich is imported only when a table is drawn on a terminal.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ OPTIONAL = ("SIZE", "EVENTS", "KIND", "GAPS", "CLIENT", "P99")  # in the order i
 GAP = 1
 MIN_WIDTH = 4
 READABLE = 14
+DEFAULT_WIDTH = 80
 PATIENCE_S = 0.5
 UPDATE_EVERY_S = 0.1
 STATUS_STYLES = {
@@ -51,6 +53,14 @@ def has_colour() -> bool:
 def print_json(value: object) -> None:
     """Print one value as one line of JSON."""
     write_line(msgspec.json.encode(value).decode())
+
+
+def write_wire(wire: bytes) -> None:
+    """Print a line of JSON as it is; on a terminal with what would move its cursor escaped, as JSON does."""
+    if is_terminal():
+        text = wire.decode("utf-8", "replace")
+        wire = "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text).encode()
+    sys.stdout.buffer.write(wire + b"\n")
 
 
 def write_line(text: str) -> None:
@@ -149,23 +159,25 @@ class ProgressLine:
     def __init__(self) -> None:
         self._has_person = sys.stderr.isatty()
         self._next_s = time.monotonic() + PATIENCE_S
-        self._is_shown = False
+        self._shown = 0
+        """How long the line is."""
 
     def say(self, text: str) -> None:
         """Show how far it is."""
         now_s = time.monotonic()
         if self._has_person and now_s >= self._next_s:
             self._next_s = now_s + UPDATE_EVERY_S
-            self._is_shown = True
-            sys.stderr.write(f"\r{text[: width() - 1]}\x1b[K")
+            room = os.get_terminal_size(sys.stderr.fileno()).columns or DEFAULT_WIDTH
+            sys.stderr.write(f"\r{text[: room - 1]:<{self._shown}}")
+            self._shown = min(len(text), room - 1)
             sys.stderr.flush()
 
     def clear(self) -> None:
         """Take the line away."""
-        if self._is_shown:
-            self._is_shown = False
-            sys.stderr.write("\r\x1b[K")
+        if self._shown:
+            sys.stderr.write(f"\r{'':{self._shown}}\r")
             sys.stderr.flush()
+            self._shown = 0
 
     def cleared_before(self, found: Iterable[bytes]) -> Iterator[bytes]:
         """Yield what is found, each without the line in its way."""

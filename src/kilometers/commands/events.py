@@ -64,7 +64,7 @@ def print_wires(wires: Iterable[bytes], *, at_once: bool = False) -> int:
     printed = 0
     for wire in wires:
         printed += 1
-        sys.stdout.buffer.write(wire + b"\n")
+        console.write_wire(wire)
         if at_once:
             sys.stdout.buffer.flush()
     return printed
