@@ -13,11 +13,14 @@ from kilometers.queries import EventFilter, NothingRecorded, StoreReader
 
 # New sessions, those that live, and those that did at the last look: one may have ended since, with its last events.
 SESSIONS = """
-SELECT session_no, name, ended_at_us FROM sessions WHERE ended_at_us IS NULL
+SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE ended_at_us IS NULL
 UNION
-SELECT session_no, name, ended_at_us FROM sessions WHERE session_no > :highest
+SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE session_no > :highest
 UNION
-SELECT session_no, name, ended_at_us FROM sessions WHERE session_no IN (SELECT value FROM json_each(:living))
+SELECT session_no, session_id, name, ended_at_us FROM sessions 
+ WHERE session_no IN (SELECT value FROM json_each(:living))
+UNION
+SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE session_id = :only
 """
 
 
@@ -25,15 +28,15 @@ class Follower:
     """A place in a store that grows."""
 
     def __init__(
-        self, home: Home, wanted: EventFilter, *, session_no: int | None = None, name: str | None = None
+        self, home: Home, wanted: EventFilter, *, session_id: str | None = None, name: str | None = None
     ) -> None:
-        """Follow what is *wanted* of the session *session_no*, of the server called *name*, or of everything.
+        """Follow what is *wanted* of the session *session_id*, of the server called *name*, or of everything.
 
         The store may not be there yet.
         """
         self.home = home
         self.wanted = wanted
-        self.session_no = session_no
+        self.session_id = session_id
         self.name = name
         self.is_over = False
         """The one session that is followed has ended, and everything of it was seen."""
@@ -42,14 +45,14 @@ class Follower:
         self._version = -1
         self._highest = 0
         self._living: list[int] = []
-        self._seen: dict[int, int] = {}
+        self._seen: dict[str, int] = {}
+        """By session_id: the number of a session that was deleted is given to another one."""
 
     def skip(self, store: StoreReader) -> None:
         """Take everything that *store* holds for seen."""
         self._use(store)
-        for number, _ in self._sessions():
-            self._seen[number] = store.end_seq(number)
-        (self._highest,) = store.rows("SELECT coalesce(max(session_no), 0) FROM sessions", {})[0]
+        for number, session_id, _ in self._sessions():
+            self._seen[session_id] = store.end_seq(number)
 
     def news(self) -> Iterator[bytes]:
         """Yield the wire form of what came in since the last look, session by session."""
@@ -58,23 +61,28 @@ class Follower:
         if store is None or version == self._version:
             return
         self._version = version
-        for number, has_ended in self._sessions():
+        sessions = self._sessions()
+        for number, session_id, _ in sessions:
             end_seq = store.end_seq(number)
-            yield from store.events(number, self.wanted, first_seq=self._seen.get(number, 0), end_seq=end_seq)
-            self._seen[number] = end_seq
-            self.is_over = self.is_over or (has_ended and number == self.session_no)
+            yield from store.events(number, self.wanted, first_seq=self._seen.get(session_id, 0), end_seq=end_seq)
+            self._seen[session_id] = end_seq
+        if self.session_id is not None:
+            self.is_over = all(has_ended for _, _, has_ended in sessions)  # or it was deleted
 
-    def _sessions(self) -> list[tuple[int, bool]]:
-        """Return the sessions that may have news, and whether they have ended."""
+    def _sessions(self) -> list[tuple[int, str, bool]]:
+        """Return (session_no, session_id, has ended) of the sessions that may have news."""
         assert self._store is not None
-        living = [*self._living, self.session_no or 0]
-        found = self._store.rows(SESSIONS, {"highest": self._highest, "living": json.dumps(living)})
-        self._living = [number for number, _, ended_at_us in found if ended_at_us is None]
-        self._highest = max([self._highest, *(number for number, _, _ in found)])
+        (newest,) = self._store.rows("SELECT coalesce(max(session_no), 0) FROM sessions", {})[0]
+        if newest < self._highest:  # some were deleted, and their numbers are given to others
+            self._highest = 0
+        values = {"highest": self._highest, "living": json.dumps(self._living), "only": self.session_id}
+        found = self._store.rows(SESSIONS, values)
+        self._living = [number for number, _, _, ended_at_us in found if ended_at_us is None]
+        self._highest = newest
         return [
-            (number, ended_at_us is not None)
-            for number, name, ended_at_us in found
-            if self.session_no in {None, number} and self.name in {None, name}
+            (number, session_id, ended_at_us is not None)
+            for number, session_id, name, ended_at_us in found
+            if self.session_id in {None, session_id} and self.name in {None, name}
         ]
 
     def _find_store(self) -> StoreReader | None:

@@ -1,7 +1,8 @@
 """`km show`: a session's timeline, or one event with its payload."""
 
-import json
 from collections.abc import Iterator
+
+import msgspec
 
 from kilometers import console
 from kilometers.commands.events import ARROWS, print_wires
@@ -12,7 +13,7 @@ from kilometers.core.event import Event, decode, microseconds
 from kilometers.core.outline import UNFOLDED, Limits
 from kilometers.core.session_id import short_id
 from kilometers.core.summary import SessionSummary
-from kilometers.core.timeline import Line, find_endings, make_lines, merge_ticks, status_of
+from kilometers.core.timeline import Line, chain_of, find_endings, make_lines, merge_ticks, status_of
 from kilometers.queries import EventFilter, StoreReader
 
 TERMINAL_LIMIT = 200
@@ -69,7 +70,9 @@ def read_pages(store: StoreReader, number: int, seqs: range, *, is_living: bool)
         page = range(first_seq, min(first_seq + PAGE_EVENTS, seqs.stop))
         wires = store.events(number, EventFilter(), first_seq=page.start, end_seq=page.stop)
         events = [event for event in map(decode_for_timeline, wires) if event.seq not in answered]
-        later = [decode_for_timeline(wire) for wire in store.endings(number, page, after_seq=page.stop)]
+        chains = [chain_of(event) for event in events if event.kind == "request"]
+        wanted = range(min(chains, default=page.stop), page.stop)
+        later = [decode_for_timeline(wire) for wire in store.endings(number, wanted, after_seq=page.stop)]
         endings = find_endings([*events, *later])
         answered |= {event.seq for event in endings.values() if event.kind != "notification"}
         yield make_lines(events, endings, is_living=is_living)
@@ -102,12 +105,11 @@ def show_event(store: StoreReader, number: int, event: Event, *, is_full: bool) 
 
 
 def indented(payload: bytes) -> str:
-    """Return JSON indented; as it stands where Python cannot read it (very deep, or a number of 4,300 digits)."""
-    text = payload.decode("utf-8", "replace")
+    """Return JSON indented, each value as it was written; as it stands where it is too deep to be read."""
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
+        return msgspec.json.format(payload, indent=2).decode("utf-8", "replace")
+    except (msgspec.MsgspecError, RecursionError):
+        return payload.decode("utf-8", "replace")
 
 
 def facts(store: StoreReader, number: int, event: Event) -> Iterator[tuple[str, str]]:
@@ -122,7 +124,7 @@ def facts(store: StoreReader, number: int, event: Event) -> Iterator[tuple[str, 
     if event.call_seq is not None:
         yield "call", f"its request is :{event.call_seq}"
     if event.kind == "request":
-        calls = range(event.seq, event.seq + 1)
+        calls = range(chain_of(event), chain_of(event) + 1)
         wires = store.endings(number, calls, after_seq=event.seq)
         ending = find_endings([event, *map(decode_for_timeline, wires)]).get(event.seq)
         yield (

@@ -65,7 +65,7 @@ def begin(
         if summary.name == session:
             follower = Follower(home, wanted, name=session)
         else:
-            follower = Follower(home, wanted, session_no=number)
+            follower = Follower(home, wanted, session_id=summary.session_id)
     follower.skip(store)
     if wanted.since_us is not None:
         return follower, list(store.events(number, wanted))

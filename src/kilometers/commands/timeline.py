@@ -180,12 +180,12 @@ def axis_head(axis: Axis, lines: list[Line], width: int) -> str:
 
 
 def offset(microseconds: int) -> str:
-    """Return a time since the start: 1.204, 2:03.5, 1:02:03."""
-    milliseconds = microseconds // 1000
-    minutes, rest = divmod(milliseconds, 60_000)
-    if minutes == 0:
-        return f"{rest // 1000}.{rest % 1000:03}"
+    """Return a time since the start: 1.204, 2:03.5, 1:02:03; negative where the wall clock was set back."""
+    sign = "-" if microseconds < 0 else ""
+    minutes, rest = divmod(abs(microseconds) // 1000, 60_000)
     hours, minutes = divmod(minutes, 60)
-    if hours == 0:
-        return f"{minutes}:{rest // 1000:02}.{rest % 1000 // 100}"
-    return f"{hours}:{minutes:02}:{rest // 1000:02}"
+    if hours:
+        return f"{sign}{hours}:{minutes:02}:{rest // 1000:02}"
+    if minutes:
+        return f"{sign}{minutes}:{rest // 1000:02}.{rest % 1000 // 100}"
+    return f"{sign}{rest // 1000}.{rest % 1000:03}"

@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from kilometers.core.event import Direction, Event, microseconds
-from kilometers.core.pairing import LISTEN, OPPOSITE
+from kilometers.core.pairing import LISTEN
 
 PAUSE_US = 5_000_000  # from here on a break is a line of its own
 BREAK_SHARE = 0.03  # of the busy time: how wide a break is drawn
@@ -75,23 +75,29 @@ def merge_ticks(lines: list[Line]) -> list[Line]:
 
 
 def find_endings(events: list[Event]) -> dict[int, Event]:
-    """Return what ended each request, by the request's seq: the first answer or cancellation with its id."""
-    open_by_id: dict[tuple[Direction | None, str | None], list[int]] = defaultdict(list)
-    open_by_call: dict[int, tuple[Direction | None, str | None]] = {}
+    """Return what ended each request, by the request's seq: the first answer to it, or its cancellation.
+
+    What has the same `call_seq` belongs together: one request, or the rounds of a call; the id says which of them.
+    """
+    open_requests: dict[int, list[Event]] = defaultdict(list)
     endings: dict[int, Event] = {}
     for event in events:
+        waiting = open_requests[chain_of(event)]
         if event.kind == "request":
-            key = (event.direction, event.request_id)
-            open_by_id[key].append(event.seq)
-            open_by_call[event.seq] = key
-        elif event.duration_us is not None and event.direction is not None:
-            own, other = (event.direction, event.request_id), (OPPOSITE[event.direction], event.request_id)
-            # A client may write the id 1 as "1": then the call tells which request it was.
-            for key in (own if event.kind == "notification" else other, open_by_call.get(event.call_seq or 0, other)):
-                if open_by_id[key]:
-                    endings[open_by_id[key].pop(0)] = event
-                    break
+            waiting.append(event)
+        elif event.duration_us is not None:
+            same_id = [request for request in waiting if request.request_id == event.request_id]
+            # A client may write the id 1 as "1".
+            for request in same_id or [request for request in waiting if request.seq == event.call_seq]:
+                waiting.remove(request)
+                endings[request.seq] = event
+                break
     return endings
+
+
+def chain_of(event: Event) -> int:
+    """Return the seq of the request with which an event's call began."""
+    return event.seq if event.call_seq is None else event.call_seq
 
 
 def _line(event: Event, ending: Event | None, *, is_living: bool) -> Line:
