@@ -3,4 +3,6 @@
 
 def run(*, as_json: bool) -> int:
     """Print the checks and the clients; return the exit status."""
-    raise NotImplementedError
+    from kilometers.commands import doctor_report  # what it imports would delay every other command
+
+    return doctor_report.run(as_json=as_json)
