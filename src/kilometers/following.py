@@ -17,7 +17,7 @@ SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE ended_at_us
 UNION
 SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE session_no > :highest
 UNION
-SELECT session_no, session_id, name, ended_at_us FROM sessions 
+SELECT session_no, session_id, name, ended_at_us FROM sessions
  WHERE session_no IN (SELECT value FROM json_each(:living))
 UNION
 SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE session_id = :only
