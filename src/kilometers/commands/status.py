@@ -53,7 +53,7 @@ def read_status(home: paths.Home) -> Status:
     """Look at the lock, the journals and the store."""
     config, config_problem = read_config(home.config_file)
     journal_dir = settings.resolve(settings.JOURNAL_DIR, environment=dict(os.environ), config=config).value
-    folders = home.journal_folders(journal_dir)
+    folders = home.journal_folders(os.path.abspath(os.path.expanduser(journal_dir)) if journal_dir else "")
     folder = next((folder for folder in folders if paths.is_private_folder(folder)), home.journal_folder)
     waiting = journal_files(home)
     retention_days, retention_mb = limits(home)
@@ -93,7 +93,10 @@ def read_recorder(home: paths.Home, status: Status) -> None:
     try:
         content = election.read_lock(fd)
         if not locks.try_lock(fd):
-            status.recorder_pid, status.recorder_version = content.pid or None, content.version or None
+            from kilometers.recording_checks import recorder_version  # not where nothing is recorded
+
+            status.recorder_pid = content.pid or None
+            status.recorder_version = recorder_version(home, content) or None
     finally:
         os.close(fd)
 
