@@ -29,7 +29,12 @@ SELECT session_no, name, coalesce(json_extract(CAST(summary AS text), '$.client.
   FROM sessions
  WHERE summary <> x'' AND NOT is_probe AND (:server IS NULL OR name GLOB :server)
 """
-ROLLUPS = "SELECT session_no, direction, method, tool, rollup FROM rollups WHERE period >= :period"
+ROLLUPS = """
+SELECT session_no, direction, method, tool, rollup
+  FROM rollups
+ WHERE session_no BETWEEN :first AND :last AND period >= :period
+"""
+PAGE_SESSIONS = 500
 PAGE_EVENTS = 20_000
 
 
@@ -66,7 +71,7 @@ def read_statistics(store: StoreReader, by: str, *, since_us: int | None, server
         )
     sessions = {number: (name, client) for number, name, client in store.rows(SESSIONS, {"server": server})}
     groups: dict[tuple[str, ...], Rollup] = {}
-    for number, direction, method, tool, rollup in _rollups(store, since_us or 0):
+    for number, direction, method, tool, rollup in _rollups(store, since_us or 0, sorted(sessions)):
         if number not in sessions:
             continue
         group = _group(by, *sessions[number], direction, method, tool)
@@ -78,11 +83,14 @@ def read_statistics(store: StoreReader, by: str, *, since_us: int | None, server
     return sorted(lines, key=lambda line: (-line.calls, line.server or "", line.tool or line.method or ""))
 
 
-def _rollups(store: StoreReader, since_us: int) -> Iterator[tuple[int, str, str, str, Rollup]]:
-    """Yield the rollups of all sessions since then, whole periods first."""
+def _rollups(store: StoreReader, since_us: int, sessions: list[int]) -> Iterator[tuple[int, str, str, str, Rollup]]:
+    """Yield the rollups since then of *sessions*, and of those in between; whole periods first."""
     first_period = -(-since_us // PERIOD_US)
-    for number, direction, method, tool, rollup in store.rows(ROLLUPS, {"period": first_period}):
-        yield number, direction, method, tool, decode(rollup)
+    for at in range(0, len(sessions), PAGE_SESSIONS):
+        page = sessions[at : at + PAGE_SESSIONS]
+        values: dict[str, object] = {"first": page[0], "last": page[-1], "period": first_period}
+        for number, direction, method, tool, rollup in store.rows(ROLLUPS, values):
+            yield number, direction, method, tool, decode(rollup)
     for number, found in _counted(store, since_us, first_period * PERIOD_US).items():
         for key, rollup in found.items():
             yield number, key.direction, key.method, key.tool, rollup
