@@ -127,7 +127,14 @@ def monitor_command() -> click.Command:
         for option in monitor_options.OPTIONS
     ]
     parameters.append(
-        click.Argument(["command"], nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] CMD...")
+        click.Argument(
+            ["command"],
+            nargs=-1,
+            required=True,
+            type=click.UNPROCESSED,
+            metavar="[--] CMD...",
+            shell_complete=click.Path().shell_complete,
+        )
     )
     return click.Command(
         "monitor",
@@ -234,7 +241,11 @@ def _stats(by: str, since: str | None, server: str | None, as_json: bool) -> Non
     help="As what; default: as FILE ends, else jsonl.  In CSV what a spreadsheet would run as a formula gets a '.",
 )
 @click.option(
-    "-o", "--output", metavar="FILE", help="Write to FILE, which must not be there yet; default: standard output."
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="FILE",
+    help="Write to FILE, which must not be there yet; default: standard output.",
 )
 def _export(session: str | None, form: str, output: str | None, **typed: str | None) -> None:
     export.run(session, parse_filter(**typed), form=form, output=output)
@@ -284,7 +295,9 @@ def _config_get(key: str) -> None:
     "set", help="Set a value in config.toml, whose comments stay.\n\n\b\nExample: km config set retention_days 14"
 )
 @KEY
-@click.argument("value")
+@click.argument(
+    "value", shell_complete=lambda context, _, typed: config.find_values(context.params.get("key") or "", typed)
+)
 def _config_set(key: str, value: str) -> None:
     config.set_value(key, value)
 
@@ -319,7 +332,7 @@ def _clear(session: str | None, older_than: str | None, with_all: bool, dry_run:
 @km.command(
     "completion",
     help="Print a script that completes km's commands, options, sessions and settings in your shell.\n\n"
-    "\b\nExample: km completion bash >> ~/.bashrc",
+    '\b\nExample: eval "$(km completion bash)"',
 )
 @click.argument("shell", type=click.Choice(completion.SHELLS))
 def _completion(shell: str) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 NUMBERS = {"EVENTS", "CALLS", "ERRORS", "GAPS", "SIZE", "TIME", "SEQ", "P50", "P95", "P99", "MAX"}
-FLEXIBLE = {"SERVER", "CLIENT", "METHOD", "TARGET", "TOOL", "VALUE", "DEFAULT", "COMMAND"}
+FLEXIBLE = {"SERVER", "CLIENT", "METHOD", "TARGET", "TOOL", "VALUE", "DEFAULT", "KEY"}
 OPTIONAL = ("SIZE", "EVENTS", "KIND", "GAPS", "CLIENT", "P99")  # in the order in which they are left out
 GAP = 1
 MIN_WIDTH = 4

@@ -80,7 +80,7 @@ def parse_filter(
     return EventFilter(method, tool, status, parse_since(since), search)
 
 
-def parse_since(text: str | None) -> int | None:
+def parse_since(text: str | None, *, option: str = "--since") -> int | None:
     """Return a time in µs since the epoch for `90s`, `2h`, `7d` (ago) or an ISO 8601 date or time (local zone).
 
     Raises KilometersError, exit 2, for anything else.
@@ -94,7 +94,7 @@ def parse_since(text: str | None) -> int | None:
         moment = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise KilometersError(
-            f'--since "{text}" is no time.',
+            f'{option} "{text}" is no time.',
             "Use 90s, 10m, 2h, 7d, or a date such as 2026-01-31.",
             exit_status=EXIT_USAGE,
         ) from error

@@ -20,6 +20,8 @@ SETTINGS: dict[str, tuple[str, str]] = {
 }
 CHOICES = {CAPTURE: ("full", "metadata", "off")}
 NUMBERS = (RETENTION_DAYS, RETENTION_MB)
+IN_ENVIRONMENT = (CAPTURE, JOURNAL_DIR)
+PER_SERVER = (CAPTURE,)
 
 
 class Resolved:
@@ -53,18 +55,33 @@ def resolve(
 
     Raises ValueError, naming the setting, its source and what it may be.
     """
-    given = _given(name, flag, environment or {}, config or {}, server)
-    choices = CHOICES.get(name)
-    if choices and given.value not in choices:
-        raise ValueError(f'{name} = "{given.value}" ({given.source}): it may be {", ".join(choices)}')
-    if name in NUMBERS and not (given.value.isascii() and given.value.isdigit()):
-        raise ValueError(f'{name} = "{given.value}" ({given.source}): it must be a whole number')
+    given = find_given(name, flag=flag, environment=environment, config=config, server=server)
+    problem = find_problem(name, given.value)
+    if problem:
+        raise ValueError(f'{name} = "{given.value}" ({given.source}): {problem}')
     return given
 
 
-def _given(
-    name: str, flag: str | None, environment: dict[str, str], config: dict[str, object], server: str
+def find_problem(name: str, value: str) -> str:
+    """Return what a setting's value must be where it is not that; "" where it is."""
+    choices = CHOICES.get(name)
+    if choices and value not in choices:
+        return f"it may be {', '.join(choices)}"
+    if name in NUMBERS and not (value.isascii() and value.isdigit()):
+        return "it must be a whole number"
+    return ""
+
+
+def find_given(
+    name: str,
+    *,
+    flag: str | None = None,
+    environment: dict[str, str] | None = None,
+    config: dict[str, object] | None = None,
+    server: str = "",
 ) -> Resolved:
+    """Return what the first source that has something says of a setting, whether it makes sense or not."""
+    environment, config = environment or {}, config or {}
     if flag is not None:
         return Resolved(flag, "flag")
     if environment.get(variable(name)):
