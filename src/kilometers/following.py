@@ -15,7 +15,7 @@ from kilometers.queries import EventFilter, NothingRecorded, StoreReader
 SESSIONS = """
 SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE ended_at_us IS NULL
 UNION
-SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE session_no > :highest
+SELECT session_no, session_id, name, ended_at_us FROM sessions WHERE session_no >= :highest
 UNION
 SELECT session_no, session_id, name, ended_at_us FROM sessions
  WHERE session_no IN (SELECT value FROM json_each(:living))
@@ -50,7 +50,7 @@ class Follower:
 
     def skip(self, store: StoreReader) -> None:
         """Take everything that *store* holds for seen."""
-        self._use(store)
+        self._use(store, os.stat(self.home.store_file).st_ino)
         for number, session_id, _ in self._sessions():
             self._seen[session_id] = store.end_seq(number)
 
@@ -90,13 +90,12 @@ class Follower:
         try:
             inode = os.stat(self.home.store_file).st_ino
             if self._store is None or inode != self._inode:
-                self._use(StoreReader(self.home))
-                self._seen, self._highest, self._living = {}, 0, []
+                # What was seen stays seen: the journals of sessions that live are recorded anew in a new store.
+                self._highest, self._living = 0, []
+                self._use(StoreReader(self.home), inode)
         except (FileNotFoundError, NothingRecorded):
             return None
         return self._store
 
-    def _use(self, store: StoreReader) -> None:
-        self._store = store
-        self._inode = os.stat(self.home.store_file).st_ino
-        self._version = -1
+    def _use(self, store: StoreReader, inode: int) -> None:
+        self._store, self._inode, self._version = store, inode, -1

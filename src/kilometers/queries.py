@@ -174,7 +174,7 @@ class StoreReader:
 
     def living(self) -> list[str]:
         """Return the names of the servers whose sessions live, the oldest session first."""
-        sql = "SELECT name FROM sessions WHERE ended_at_us IS NULL AND name <> '' ORDER BY started_at_us"
+        sql = "SELECT name FROM sessions WHERE ended_at_us IS NULL AND name <> '' ORDER BY session_no"
         return [str(name) for (name,) in self.rows(sql, {})]
 
     def event(self, session_no: int, seq: int) -> bytes:
@@ -211,7 +211,9 @@ class StoreReader:
         left = limit if limit is not None else NO_LIMIT
         while left > 0:
             place = ":after_id" if session_no is not None else "(:after_us, :after_id)"
-            bounds = "event_id >= :low AND event_id < :high AND" if session_no is not None else ""
+            bounds = "at_us >= :since_us AND" if wanted.since_us is not None else ""
+            if session_no is not None:  # the order is seq: times may step back
+                bounds = "event_id >= :low AND event_id < :high AND"
             by = f"event_id {order}" if session_no is not None else f"at_us {order}, event_id {order}"
             page_sql = f"SELECT * FROM events WHERE {bounds} {key} {compare} {place} ORDER BY {by} LIMIT {PAGE_ROWS}"
             values |= {"low": low, "high": high, "after_us": after[0], "after_id": after[1]}

@@ -3,7 +3,7 @@
 Counterparts: core/statistics.py, which says what is counted; statistics.py, which reads them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import apsw
 import msgspec
@@ -31,7 +31,7 @@ SELECT event.event_id, event.at_us, event.kind, event.direction, event.method, e
     ON event.status = 'cancelled' AND event.kind = 'notification'
    AND request.event_id = (event.event_id >> 32 << 32) | event.call_seq
 """
-PAGE_EVENTS = 100_000
+SESSIONS = "SELECT session_no, session_no << 32, (session_no + 1) << 32 FROM sessions"
 
 Rollups = dict[Key, Rollup]
 Fact = tuple[int, int, str, str, str, str, str, int, int, str, str, str]
@@ -60,23 +60,16 @@ def count_facts(found: Rollups, facts: Iterable[Fact]) -> None:
 
 def count_everything(connection: apsw.Connection) -> None:
     """Count all events that are in the store: an older km did not."""
-    for session_no, high in list(connection.execute("SELECT session_no, (session_no + 1) << 32 FROM sessions")):
+    facts = f"{FACTS} WHERE event.event_id >= ? AND event.event_id < ?"
+    for session_no, low, high in list(connection.execute(SESSIONS)):
         found: Rollups = {}
-        for page in _pages(connection, (session_no << 32) - 1, high):
-            count_facts(found, page)
+        count_facts(found, connection.execute(facts, (low, high)))
         _add(connection, session_no, found)
 
 
 def decode(data: bytes) -> Rollup:
     """Return a kept rollup."""
     return _decoder.decode(data)
-
-
-def _pages(connection: apsw.Connection, after: int, high: int) -> Iterator[list[Fact]]:
-    sql = f"{FACTS} WHERE event.event_id > ? AND event.event_id < ? ORDER BY event.event_id LIMIT {PAGE_EVENTS}"
-    while page := list(connection.execute(sql, (after, high))):
-        yield page
-        after = page[-1][0]
 
 
 def _find_request(connection: apsw.Connection, event_id: int) -> Call | None:

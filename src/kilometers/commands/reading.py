@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from kilometers import console, election, journal_reader, locks, paths
+from kilometers import __version__, console, election, journal_reader, locks, paths
 from kilometers.core.event import microseconds
 from kilometers.errors import EXIT_USAGE, KilometersError
 from kilometers.queries import EventFilter, StoreReader
@@ -28,11 +28,31 @@ def open_store() -> StoreReader:
         start_recorder(home)
         wait_until(lambda: not has_ended_journals(home), CATCH_UP_S)
     store = StoreReader(home)
-    if store.version < SCHEMA_VERSION and start_recorder(home):
+    if store.version < SCHEMA_VERSION and (start_recorder(home) or is_recorder_ours(home)):
         console.say("km: bringing the store up to date…")
-        wait_until(lambda: StoreReader(home).version == SCHEMA_VERSION, MIGRATE_S)
+        wait_until(lambda: StoreReader(home).version == SCHEMA_VERSION or not has_recorder(home), MIGRATE_S)
         store = StoreReader(home)
     return store
+
+
+def has_recorder(home: paths.Home) -> bool:
+    """Whether a recorder works."""
+    fd = election.open_lock(home)
+    try:
+        return not locks.try_lock(fd)
+    finally:
+        os.close(fd)
+
+
+def is_recorder_ours(home: paths.Home) -> bool:
+    """Whether the recorder that works is of this version, so that it is bringing the store up to date."""
+    from kilometers.recording_checks import recorder_version
+
+    fd = election.open_lock(home)
+    try:
+        return recorder_version(home, election.read_lock(fd)) == __version__
+    finally:
+        os.close(fd)
 
 
 def start_recorder(home: paths.Home) -> bool:
