@@ -11,6 +11,8 @@ Pure.  Counterpart: rollups.py, which keeps them in the store.
 Source of the buckets: G. Tene, HdrHistogram (log-linear buckets).
 """
 
+import math
+
 import msgspec
 
 from kilometers.core.event import Direction
@@ -60,7 +62,9 @@ class Rollup(msgspec.Struct, array_like=True):
     def percentile_us(self, percent: float) -> int | None:
         """Return the latency that *percent* of the answers did not exceed (nearest rank); None without answers."""
         answers = sum(self.histogram.values())
-        rank = max(1, -(-answers * percent // 100))
+        rank = max(1, math.ceil(answers * percent / 100))
+        if answers and rank == answers:
+            return self.max_us  # exactly
         for bucket in sorted(self.histogram):
             rank -= self.histogram[bucket]
             if rank <= 0:
