@@ -24,8 +24,10 @@ def run(by: str, *, since: str | None, server: str | None, as_json: bool) -> Non
 def row(by: str, line: Statistics) -> tuple[str, ...]:
     """Return the cells of a line."""
     names = [getattr(line, name) for name in GROUPINGS[by]]
+    if by == "method":
+        names[0] = ARROWS[names[0]]
     return (
-        *(ARROWS.get(name, name) or "unknown" for name in names),
+        *(name or "unknown" for name in names),
         str(line.calls),
         str(line.errors),
         *(console.duration(time_us) for time_us in (line.p50_us, line.p95_us, line.p99_us, line.max_us)),
