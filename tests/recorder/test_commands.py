@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from kilometers import paths
-from recorder.sessions import KM, Sessions, wait_until
+from recorder.sessions import KM, Sessions
 from relay.wrapped import end_survivors, ram_folders
 
 DISCOVER = b'{"jsonrpc":"2.0","id":"server-discover-probe-1","method":"server/discover","params":{}}\n'
@@ -167,21 +166,6 @@ def test_closed_pipe_ends_quietly(recorded: Sessions) -> None:
 
     assert json.loads(done.stdout)["seq"] == 0
     assert done.stderr == b""
-
-
-def test_demo_leaves_nothing_behind(tmp_path: Path) -> None:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
-    demo = subprocess.Popen([*KM, "demo"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    wait_until(lambda: list(tmp_path.glob("km-demo-*")), 20)
-    (home,) = tmp_path.glob("km-demo-*")
-    ram_folders = paths.Home(str(home), "").ram_folders()
-    shown, _ = demo.communicate(timeout=60)
-
-    assert demo.returncode == 0
-    assert b"tool_error" in shown
-    assert b"km-demo-client" in shown
-    assert os.listdir(tmp_path) == []
-    assert not any(Path(folder).exists() for folder in ram_folders)
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1", ""])
