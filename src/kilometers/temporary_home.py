@@ -43,7 +43,8 @@ def temporary_home() -> Iterator[paths.Home]:
         for name in [name for name in os.environ if name.startswith(VARIABLES)]:
             del os.environ[name]
         os.environ.update(before)
-        _remove([home.store_folder, *filter(paths.is_private_folder, memory), folder])
+        # The memory first: once the home's inode is free, another home may get its name.
+        _remove([*filter(paths.is_private_folder, memory), home.store_folder, folder])
 
 
 def _make_folder() -> str:
