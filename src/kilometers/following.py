@@ -64,8 +64,9 @@ class Follower:
         sessions = self._sessions()
         for number, session_id, _ in sessions:
             end_seq = store.end_seq(number)
-            yield from store.events(number, self.wanted, first_seq=self._seen.get(session_id, 0), end_seq=end_seq)
-            self._seen[session_id] = end_seq
+            seen = self._seen.get(session_id, 0)  # above end_seq while a new store is caught up with
+            yield from store.events(number, self.wanted, first_seq=seen, end_seq=end_seq)
+            self._seen[session_id] = max(seen, end_seq)
         if self.session_id is not None:
             self.is_over = all(has_ended for _, _, has_ended in sessions)  # or it was deleted
 

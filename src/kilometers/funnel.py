@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import click
 
+from kilometers import console
 from kilometers.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
 
 
@@ -42,16 +43,16 @@ def _guarded(command: Callable[[], object]) -> int:
     try:
         result = command()
     except KilometersError as error:
-        click.echo(f"km: {error}", err=True)
+        say(str(error))
         return error.exit_status
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.UsageError as error:
         place = error.ctx.command_path if error.ctx else "km"
-        click.echo(f"km: {error.format_message()}\nSee: {place} --help", err=True)
+        say(f"{error.format_message()}\nSee: {place} --help")
         return EXIT_USAGE
     except UnicodeEncodeError as error:
-        click.echo(f"km: {error.object!r} is no valid text.", err=True)
+        say(f"{error.object!r} is no valid text.")
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
@@ -75,5 +76,10 @@ def _our_bug(error: Exception) -> int:
         open_log(place).error("command failed", exc_info=error)
     except OSError:
         place = "no log could be written"
-    click.echo(f"km: this is a bug in km: {type(error).__name__}: {error} (details: {place})", err=True)
+    say(f"this is a bug in km: {type(error).__name__}: {error} (details: {place})")
     return EXIT_OUR_BUG
+
+
+def say(message: str) -> None:
+    """Print a message, without what would move a terminal's cursor: it may quote what came from the wire."""
+    console.say("\n".join(map(console.printable, f"km: {message}".split("\n"))))

@@ -27,17 +27,34 @@ def open_store() -> StoreReader:
     if has_journals(home):
         start_recorder(home)
         wait_until(lambda: not has_ended_journals(home), CATCH_UP_S)
-    store = StoreReader(home)
-    if store.version < SCHEMA_VERSION and (start_recorder(home) or is_recorder_ours(home)):
+    if StoreReader(home).version < SCHEMA_VERSION:
+        bring_up_to_date(home)
+    return StoreReader(home)
+
+
+def bring_up_to_date(home: paths.Home) -> None:
+    """Let a recorder of this version bring the store to its schema; where it dies of it, another one, once."""
+    for _ in range(2):
+        if not (start_recorder(home) or is_recorder_ours(home)):
+            return  # an older km records, and goes on doing so for as long as its sessions live
         console.say("km: bringing the store up to date…")
-        wait_until(lambda: StoreReader(home).version == SCHEMA_VERSION or not has_recorder(home), MIGRATE_S)
-        store = StoreReader(home)
-    return store
+        began_s = time.monotonic()
+
+        def is_over(began_s: float = began_s) -> bool:
+            is_gone = time.monotonic() > began_s + election.RETRY_LOCK_S and not has_recorder(home)
+            return is_gone or StoreReader(home).version == SCHEMA_VERSION
+
+        wait_until(is_over, MIGRATE_S)
+        if StoreReader(home).version == SCHEMA_VERSION:
+            return
 
 
 def has_recorder(home: paths.Home) -> bool:
     """Whether a recorder works."""
-    fd = election.open_lock(home)
+    try:
+        fd = election.open_lock(home)
+    except OSError:
+        return False
     try:
         return not locks.try_lock(fd)
     finally:
@@ -45,10 +62,13 @@ def has_recorder(home: paths.Home) -> bool:
 
 
 def is_recorder_ours(home: paths.Home) -> bool:
-    """Whether the recorder that works is of this version, so that it is bringing the store up to date."""
+    """Whether a recorder of this version works."""
     from kilometers.recording_checks import recorder_version
 
-    fd = election.open_lock(home)
+    try:
+        fd = election.open_lock(home)
+    except OSError:
+        return False
     try:
         return recorder_version(home, election.read_lock(fd)) == __version__
     finally:
