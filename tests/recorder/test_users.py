@@ -37,7 +37,8 @@ def homes(tmp_path: Path) -> dict[int, Path]:
 
 def test_two_users_never_meet(homes: dict[int, Path]) -> None:
     for user, home in homes.items():
-        done = run_as(user, home, "monitor", "-v", "--name", f"of-{user}", "--", "cat", stdin=request(1))
+        server = ("sh", "-c", "cat; sleep 1")  # -v is said beside the session, and no session waits for it
+        done = run_as(user, home, "monitor", "-v", "--name", f"of-{user}", "--", *server, stdin=request(1))
         assert done.stdout == request(1)
         assert b"in /dev/shm/" in done.stderr
 

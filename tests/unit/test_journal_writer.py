@@ -266,7 +266,13 @@ def test_end_of_a_slow_disk_journal_counts_what_had_to_be_dropped(tmp_path: Path
     stuck.released = threading.Event()
     for _ in range(20):
         queued.append(b"0123456789")
-    release = threading.Timer(0.07, stuck.released.set)
+
+    def release_once_dropped() -> None:
+        while queued.journal.failures == 0:
+            time.sleep(0.001)
+        stuck.released.set()
+
+    release = threading.Thread(target=release_once_dropped)
     release.start()
     queued.close(("exit_status", "0"))
     release.join()

@@ -48,7 +48,7 @@ def show_timeline(store: StoreReader, number: int, summary: SessionSummary, seqs
     pages = (lines for lines in read_pages(store, number, seqs, is_living=summary.ended_at is None))
     if not console.is_terminal():
         for facts in header(summary):
-            console.print_row(["  ".join(facts)])
+            console.write_line(console.printable("  ".join(facts)))
         for lines in pages:
             console.print_rows((), (row(line, summary) for line in lines))
         return
