@@ -11,6 +11,8 @@ import pytest
 
 from kilometers.paths import Home
 
+pytest.register_assert_rewrite("e2e.checks")  # so that a failing check shows its values
+
 
 @pytest.fixture
 def kilometers_home(tmp_path: Path) -> Iterator[Path]:

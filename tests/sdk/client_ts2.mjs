@@ -16,17 +16,22 @@ const client = new Client(CLIENT_INFO, { capabilities: CAPABILITIES, versionNego
 for (const method of Object.keys(ANSWERS)) client.setRequestHandler(method, answer);
 client.fallbackNotificationHandler = hear;
 
+/** Call `list` if the server has such things: else the SDK answers with an empty list and sends nothing. */
+const ifOffered = (things, list) => (params, options) =>
+  things in client.getServerCapabilities() ? list(params, options) : undefined;
+
 await converse({
   command,
   connect: () => client.connect(new StdioClientTransport(serverParameters(command, getDefaultEnvironment()))),
   ask: {
+    'subscriptions/listen': (params) => client.listen(params),
     ping: (_, options) => client.ping(options),
     'logging/setLevel': ({ level }, options) => client.setLoggingLevel(level, options),
     'tools/list': (params, options) => client.listTools(params, options),
     'tools/call': (params, options) => client.callTool(params, options),
-    'prompts/list': (params, options) => client.listPrompts(params, options),
+    'prompts/list': ifOffered('prompts', (params, options) => client.listPrompts(params, options)),
     'prompts/get': (params, options) => client.getPrompt(params, options),
-    'resources/list': (params, options) => client.listResources(params, options),
+    'resources/list': ifOffered('resources', (params, options) => client.listResources(params, options)),
     'resources/templates/list': (params, options) => client.listResourceTemplates(params, options),
     'resources/read': (params, options) => client.readResource(params, options),
     'resources/subscribe': (params, options) => client.subscribeResource(params, options),
