@@ -54,7 +54,9 @@ def summary(status: Status, latest: SessionSummary | None) -> list[str]:
 
 def next_steps(latest: SessionSummary) -> list[tuple[str, str]]:
     """Return what is worth a look."""
-    steps = [("km show", f"the timeline of {latest.name}"), ("km sessions", "all sessions")]
-    if latest.errors:
-        steps.append(("km events --status tool_error", "what failed"))
-    return [*steps, ("km stats", "calls, errors and latencies by tool"), ("km tail", "follow what happens now")]
+    return [
+        ("km show", f"the timeline of {latest.name}"),
+        ("km sessions", "all sessions"),
+        ("km stats", "calls, errors and latencies by tool"),
+        ("km tail", "follow what happens now"),
+    ]
