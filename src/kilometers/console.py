@@ -52,7 +52,7 @@ def has_colour() -> bool:
 
 def print_json(value: object) -> None:
     """Print one value as one line of JSON."""
-    write_line(msgspec.json.encode(value).decode())
+    write_wire(msgspec.json.encode(value))
 
 
 def write_wire(wire: bytes) -> None:

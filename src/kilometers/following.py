@@ -43,6 +43,7 @@ class Follower:
         self._store: StoreReader | None = None
         self._inode = 0
         self._version = -1
+        self._is_new_store = False
         self._highest = 0
         self._living: list[int] = []
         self._seen: dict[str, int] = {}
@@ -68,7 +69,8 @@ class Follower:
             yield from store.events(number, self.wanted, first_seq=seen, end_seq=end_seq)
             self._seen[session_id] = max(seen, end_seq)
         if self.session_id is not None:
-            self.is_over = all(has_ended for _, _, has_ended in sessions)  # or it was deleted
+            is_deleted = not sessions and not self._is_new_store
+            self.is_over = is_deleted or any(has_ended for _, _, has_ended in sessions)
 
     def _sessions(self) -> list[tuple[int, str, bool]]:
         """Return (session_no, session_id, has ended) of the sessions that may have news."""
@@ -92,7 +94,7 @@ class Follower:
             inode = os.stat(self.home.store_file).st_ino
             if self._store is None or inode != self._inode:
                 # What was seen stays seen: the journals of sessions that live are recorded anew in a new store.
-                self._highest, self._living = 0, []
+                self._highest, self._living, self._is_new_store = 0, [], True
                 self._use(StoreReader(self.home), inode)
         except (FileNotFoundError, NothingRecorded):
             return None

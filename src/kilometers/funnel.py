@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable
 
 import click
+import msgspec
 
 from kilometers import console
 from kilometers.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_OUR_BUG, EXIT_USAGE, KilometersError
 
 
-class ClosedPipe(Exception):
-    """Whoever read our output has seen enough; Click would make an exit status of 1 of the BrokenPipeError."""
+class ClosedPipe(BaseException):
+    """Whoever read our output has seen enough; no error, but Click would make exit status 1 of a BrokenPipeError."""
 
 
 def run(command: Callable[[], object]) -> int:
@@ -49,19 +50,20 @@ def _guarded(command: Callable[[], object]) -> int:
         return error.exit_code
     except click.UsageError as error:
         place = error.ctx.command_path if error.ctx else "km"
-        say(f"{error.format_message()}\nSee: {place} --help")
+        say(f"{' '.join(error.format_message().split())}\nSee: {place} --help")
         return EXIT_USAGE
     except UnicodeEncodeError as error:
         say(f"{error.object!r} is no valid text.")
         return EXIT_USAGE
+    except msgspec.MsgspecError as error:  # nothing else that commands read is decoded unguarded
+        say(f"the store is damaged: {error}. See: km doctor")
+        return EXIT_FAILED
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except OSError as error:
         if error.errno in {errno.EPIPE, errno.ENOSPC, errno.EIO}:
             raise  # of the output, most likely; `run` says so
         return _our_bug(error)
-    except ClosedPipe:
-        raise
     except Exception as error:  # noqa: BLE001  # the funnel: anything that reaches it is our bug
         return _our_bug(error)
     return result if isinstance(result, int) else EXIT_OK

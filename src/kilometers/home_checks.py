@@ -245,7 +245,7 @@ def moment(wall_ns: int) -> str:
 def newest_event_ns(home: Home) -> int | None:
     """Return when the newest event in the store happened; None where nothing can be read."""
     try:
-        row = StoreReader(home).connection.execute("SELECT max(at_us) FROM events").fetchone()
+        ((newest_us,),) = StoreReader(home).rows("SELECT max(at_us) FROM events", {})
     except KilometersError:
         return None  # the store's own check says so
-    return int(row[0]) * 1000 if row and row[0] is not None else None
+    return None if newest_us is None else int(newest_us) * 1000

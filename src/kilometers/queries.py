@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -65,12 +66,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_summary(data: bytes) -> SessionSummary:
     """Return a session's summary.  Raises KilometersError for what is none."""
-    try:
+    with damage_explained():
         return decode_summary(data)
-    except msgspec.MsgspecError as error:
-        raise KilometersError(
-            f"the store is damaged: {error}.", "The recorder moves it aside at its next start."
-        ) from error
 
 
 class NothingRecorded(KilometersError):
@@ -93,11 +90,11 @@ class StoreReader:
             self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             version = int(self.connection.pragma("user_version"))
         except apsw.Error as error:
-            raise KilometersError(f"the store {path} cannot be read: {error}.", "See: km status") from error
+            raise KilometersError(f"the store {path} cannot be read: {error}.", "See: km doctor") from error
         if version == 0 and not self.rows("SELECT 1 FROM sqlite_schema LIMIT 1", {}):
             raise NothingRecorded  # a recorder is just making it
         if int(self.connection.pragma("application_id")) != APPLICATION_ID:
-            raise KilometersError(f"{path} is no store of km.", "The recorder moves it aside at its next start.")
+            raise KilometersError(f"{path} is no store of km.", "See: km doctor")
         if version > SCHEMA_VERSION:
             raise StoreTooNew(f"the store {path} was made by a newer km.", "Update this km.")
         self.version = version
@@ -264,24 +261,31 @@ class StoreReader:
     def _bounded_page(self, sql: str, values: dict[str, object]) -> tuple[list[tuple[Any, ...]], bool]:
         """Return the rows of a page of events, up to PAGE_BYTES, and whether these are all of it."""
         page, size_bytes = [], 0
-        cursor = self._execute(sql, values)
-        for row in cursor:
-            page.append(row)
-            size_bytes += len(row[2] or b"")
-            if size_bytes > PAGE_BYTES:
-                cursor.close()  # and with it its read transaction
-                return page, False
+        with damage_explained():
+            cursor = self._execute(sql, values)
+            for row in cursor:
+                page.append(row)
+                size_bytes += len(row[2] or b"")
+                if size_bytes > PAGE_BYTES:
+                    cursor.close()  # and with it its read transaction
+                    return page, False
         return page, True
 
     def rows(self, sql: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
         """Return all rows of a query; its read transaction has ended then."""
-        return list(self._execute(sql, values))
+        with damage_explained():
+            return list(self._execute(sql, values))
 
     def _execute(self, sql: str, values: dict[str, object]) -> apsw.Cursor:
-        known = {name: value for name, value in values.items() if f":{name}" in sql}
-        try:
-            return self.connection.execute(sql, known)
-        except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
-            raise KilometersError(
-                f"the store is damaged: {error}.", "The recorder moves it aside at its next start."
-            ) from error
+        return self.connection.execute(sql, {name: value for name, value in values.items() if f":{name}" in sql})
+
+
+@contextmanager
+def damage_explained() -> Iterator[None]:
+    """Say of a store that cannot be read what is to be done: the rows are only looked at while they are fetched."""
+    try:
+        yield
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise KilometersError(f"the store is damaged: {error}.", "See: km doctor") from error
+    except (apsw.IOError, apsw.BusyError, apsw.CantOpenError) as error:
+        raise KilometersError(f"the store cannot be read: {error}.", "See: km doctor") from error

@@ -49,9 +49,10 @@ def set_value(key: str, value: str) -> None:
         typed.encode()  # or the funnel says that it is no valid text
     found = known_key(key)
     text = whole_path(value) if found[-1] == settings.JOURNAL_DIR else value
-    config_editor.set_value(paths.find_home(), found, read_value(found, text))
-    say(f"{write_key(found)} is now {text}.", when(found))
-    say_what_is_in_the_way(found, text)
+    read = read_value(found, text)
+    config_editor.set_value(paths.find_home(), found, read)
+    say(f"{write_key(found)} is now {read}.", when(found))
+    say_what_is_in_the_way(found, str(read))
 
 
 def unset(key: str) -> None:
@@ -100,10 +101,14 @@ def known_key(text: str) -> Key:
     """Return the key of a setting.  Raises KilometersError, exit 2, for any other."""
     key = config_keys.read_key(text)
     if key is None:
-        server = text.split(".")[1] if text.startswith("servers.") else "NAME"
-        known = [*settings.SETTINGS, *(f"servers.{server}.{name}" for name in settings.PER_SERVER)]
+        server, _, name = text.removeprefix("servers.").rpartition(".")
+        known = [*settings.SETTINGS, *(f"servers.{server or 'NAME'}.{name}" for name in settings.PER_SERVER)]
+        why = config_keys.suggest(text, known)
+        if text.startswith("servers.") and name in settings.SETTINGS:
+            per_server = ", ".join(settings.PER_SERVER)
+            why = f" Only {per_server} can be set for one server." if server else " The server's name is missing."
         raise KilometersError(
-            f'no setting "{console.printable(text)}".{config_keys.suggest(text, known)}',
+            f'no setting "{console.printable(text)}".{why}',
             "See all with: km config",
             exit_status=EXIT_USAGE,
         )

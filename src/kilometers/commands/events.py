@@ -28,6 +28,7 @@ def run(session: str | None, wanted: EventFilter, *, limit: int | None, with_all
     wires: Iterable[bytes] = store.events(number, wanted, limit=limit, newest_first=is_backwards)
     if is_backwards:
         wires = progress.cleared_before(wires) if is_search else list(wires)[::-1]
+        progress.clear()
     printed = print_wires(wires, at_once=is_search) if as_json else print_events(wires, has_sessions=number is None)
     progress.clear()
     if is_page and printed == limit:

@@ -162,6 +162,8 @@ def safe(text: str) -> str:
 
 def refuse(path: str) -> None:
     """Raise KilometersError for a FILE that is there, or could be none."""
+    if os.path.isdir(path):
+        raise KilometersError(f'"{path}" is a folder.', "Name a file in it.")
     if os.path.lexists(path):
         raise KilometersError(f'"{path}" is already there.', "Choose another name, or remove it first.")
     if not os.path.basename(path):

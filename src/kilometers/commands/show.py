@@ -22,9 +22,10 @@ PAGE_EVENTS = 5_000  # drawn together, with an axis of their own
 
 def run(place: str | None, *, limit: int | None = None, is_full: bool = False, as_json: bool = False) -> None:
     """Show SESSION or SESSION:SEQ."""
-    session, colon, seq = (place or "").rpartition(":")
-    is_event = bool(colon) and seq.isascii() and seq.isdigit()
     store = open_store()
+    session, colon, seq = (place or "").rpartition(":")
+    is_name = bool(colon) and place in store.names()  # of an image, with its tag
+    is_event = bool(colon) and seq.isascii() and seq.isdigit() and not is_name
     number, summary = store.find_session((session if is_event else place) or None)
     if is_event:
         wire = store.event(number, int(seq))
@@ -116,7 +117,9 @@ def facts(store: StoreReader, number: int, event: Event) -> Iterator[tuple[str, 
     """Yield what is known of an event, as names and values."""
     names = ("", "seq", "at", "", "kind", "method", "target", "status", "took", "size")
     yield "session", event.session_id
-    yield from ((name, cell) for name, cell in zip(names, event_row(event), strict=True) if name and cell)
+    cells = dict(zip(names, event_row(event), strict=True))
+    cells["target"] = event.target or ""  # what stderr said is the payload
+    yield from ((name, cell) for name, cell in cells.items() if name and cell)
     if event.direction:
         yield "direction", event.direction.replace("_", " ")
     if event.request_id is not None:

@@ -10,7 +10,7 @@ from kilometers.commands.reading import journal_files
 from kilometers.config_file import read_config
 from kilometers.core import settings
 from kilometers.errors import KilometersError
-from kilometers.queries import StoreReader
+from kilometers.queries import NothingRecorded, StoreReader
 from kilometers.retention import limits
 
 MAX_NAMES = 8
@@ -79,8 +79,10 @@ def read_status(home: paths.Home) -> Status:
         status.size_bytes, status.since = totals.size_bytes, totals.since
         status.recording = store.living() if status.live_sessions else []
         status.moved_aside = store.meta("moved_aside") or None
+    except NothingRecorded:
+        pass
     except KilometersError as error:
-        status.problem = str(error) if os.path.exists(home.store_file) else None
+        status.problem = str(error)
     status.problem = status.problem or config_problem or None
     return status
 

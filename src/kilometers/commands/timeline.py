@@ -44,6 +44,13 @@ class Widths(msgspec.Struct, frozen=True, kw_only=True):
 
 def draw(lines: list[Line], *, began_us: int, width: int) -> Iterator[Text]:
     """Yield the head and each line, at most *width* cells wide; times count from *began_us*."""
+    for text in draw_lines(lines, began_us=began_us, width=width):
+        text.truncate(width)  # of a terminal so narrow that the columns have no room
+        yield text
+
+
+def draw_lines(lines: list[Line], *, began_us: int, width: int) -> Iterator[Text]:
+    """Yield the head and each line, as wide as their columns have to be."""
     axis, pauses = Axis(lines), find_pauses(lines)
     widths = fit(lines, began_us=began_us, width=width)
     cells = [

@@ -27,7 +27,7 @@ def run() -> None:
     steps = FIRST_STEPS if latest is None else next_steps(latest)
     width = max(len(command) for command, _ in steps)
     for command, what in steps:
-        console.write_line(f"  {console.printable(command):<{width}}  {what}")
+        console.write_line(f"  {command:<{width}}  {console.printable(what)}")
     console.write_line("")
     console.write_line("All commands: km --help")
 

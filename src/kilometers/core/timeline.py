@@ -86,13 +86,17 @@ def find_endings(events: list[Event]) -> dict[int, Event]:
         if event.kind == "request":
             waiting.append(event)
         elif event.duration_us is not None:
-            same_id = [request for request in waiting if request.request_id == event.request_id]
-            # A client may write the id 1 as "1".
+            # A peer may write the id 1 as "1".
+            same_id = [request for request in waiting if _plain_id(request) == _plain_id(event)]
             for request in same_id or [request for request in waiting if request.seq == event.call_seq]:
                 waiting.remove(request)
                 endings[request.seq] = event
                 break
     return endings
+
+
+def _plain_id(event: Event) -> str:
+    return (event.request_id or "").strip('"')
 
 
 def chain_of(event: Event) -> int:
