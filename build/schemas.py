@@ -18,7 +18,7 @@ import msgspec
 
 from kilometers.checks import Check
 from kilometers.client_files import ClientFile, ClientServer
-from kilometers.commands.doctor_report import Report
+from kilometers.commands.doctor import Report
 from kilometers.commands.status import Status
 from kilometers.commands.version import Version
 from kilometers.core.config_keys import Entry

@@ -8,7 +8,6 @@ The checks themselves are in home_checks.py and machine_checks.py.
 
 import errno
 import os
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ import msgspec
 
 from kilometers.errors import KilometersError
 from kilometers.paths import Home, user_id
+from kilometers.shell import quote
 
 TIMEOUT_S = 10.0  # a network folder that does not answer would keep us for ever
 PROBE_BYTES = bytes(4096)
@@ -154,10 +154,3 @@ def nearest(path: str) -> str:
     while not os.path.exists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def quote(path: str) -> str:
-    """Return a path as the user's shell takes it."""
-    if sys.platform != "win32":
-        return shlex.quote(path)
-    return f'"{path}"' if " " in path else path

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 import apsw
 import msgspec
 
+from kilometers import paths
 from kilometers.errors import KilometersError
 from kilometers.paths import Home
 from kilometers.queries import StoreReader
@@ -131,15 +132,7 @@ def give_up_ballast(home: Home) -> None:
 
 def file_bytes(home: Home) -> int:
     """Return how much of the disk the store takes up."""
-    return sum(file_size(path) for path in (home.store_file, f"{home.store_file}-wal"))
-
-
-def file_size(path: str) -> int:
-    """Return a file's size; 0 where it has gone, as the WAL does with the last connection."""
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
+    return sum(paths.file_size(path) for path in (home.store_file, f"{home.store_file}-wal"))
 
 
 @contextmanager

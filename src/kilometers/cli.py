@@ -10,9 +10,6 @@ from kilometers.commands import (
     clear,
     completion,
     config,
-    demo,
-    demo_server,
-    doctor,
     events,
     export,
     monitor,
@@ -160,6 +157,8 @@ km.add_command(monitor_command())
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[--] [COMMAND...]")
 def _demo(command: tuple[str, ...]) -> int:
+    from kilometers.commands import demo  # as doctor
+
     return demo.run(list(command))
 
 
@@ -195,7 +194,12 @@ def _events(session: str | None, limit: int | None, with_all: bool, as_json: boo
 )
 @SESSION
 @filters
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only new events, and no more than N.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="No more than N events; without --since only new ones.",
+)
 @JSON
 def _tail(session: str | None, limit: int | None, as_json: bool, **typed: str | None) -> None:
     tail.run(session, parse_filter(**typed), limit=limit, as_json=as_json)
@@ -247,7 +251,7 @@ def _stats(by: str, since: str | None, server: str | None, as_json: bool) -> Non
     metavar="FILE",
     help="Write to FILE, which must not be there yet; default: standard output.",
 )
-def _export(session: str | None, form: str, output: str | None, **typed: str | None) -> None:
+def _export(session: str | None, form: str | None, output: str | None, **typed: str | None) -> None:
     export.run(session, parse_filter(**typed), form=form, output=output)
 
 
@@ -265,6 +269,8 @@ def _status(as_json: bool) -> None:
 )
 @JSON
 def _doctor(as_json: bool) -> int:
+    from kilometers.commands import doctor  # what it imports would delay every other command
+
     return doctor.run(as_json=as_json)
 
 
@@ -361,8 +367,10 @@ def _recorder() -> int:
     help="Be one of the MCP servers of km demo, over stdio.\n\n\b\nExample: km demo -- km demo-server notes",
     hidden=True,
 )
-@click.argument("name", type=click.Choice(demo_server.SERVERS), metavar="NAME")
+@click.argument("name", metavar="NAME")
 def _demo_server(name: str) -> None:
+    from kilometers.commands import demo_server
+
     demo_server.start(name)
 
 

@@ -3,6 +3,8 @@
 import os
 import stat
 
+from kilometers.core import settings
+
 MAX_BYTES = 1 << 20
 
 
@@ -31,3 +33,10 @@ def read_config(path: str) -> tuple[dict[str, object], str]:
         return tomllib.loads(data.decode()), ""
     except (ValueError, RecursionError) as error:
         return {}, f"{path}: {error}"
+
+
+def find_journal_dir(path: str) -> str:
+    """Return the journal's folder that the environment or the file at *path* names, whole; "" where neither does."""
+    config, _ = read_config(path)
+    value = settings.resolve(settings.JOURNAL_DIR, environment=dict(os.environ), config=config).value
+    return os.path.abspath(os.path.expanduser(value)) if value else ""

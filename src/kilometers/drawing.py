@@ -20,11 +20,16 @@ STYLES: dict[PieceKind, str] = {
 }
 
 
+def screen() -> Console:
+    """Return rich's console as km uses it: what is printed comes from the wire, so nothing in it is markup."""
+    return Console(no_color=not console.has_colour(), highlight=False, emoji=False, markup=False)
+
+
 def write(texts: Iterable[Text]) -> None:
     """Print lines that were made for the terminal's width, each at once."""
-    screen = Console(no_color=not console.has_colour(), highlight=False, soft_wrap=True, emoji=False, markup=False)
+    terminal = screen()
     for text in texts:
-        screen.print(text)
+        terminal.print(text, soft_wrap=True)
     sys.stdout.flush()
 
 

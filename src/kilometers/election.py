@@ -70,6 +70,22 @@ def open_lock(home: Home) -> int:
     return os.open(home.recorder_lock, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
 
 
+def look_at_lock(home: Home) -> tuple[LockFile, bool]:
+    """Return what recorder.lock says, and whether somebody holds it.  Raises OSError where it cannot be read."""
+    binary = getattr(os, "O_BINARY", 0)
+    try:
+        fd = os.open(home.recorder_lock, os.O_RDWR | binary)
+    except FileNotFoundError:
+        return LockFile({}), False
+    except PermissionError:
+        fd = os.open(home.recorder_lock, os.O_RDONLY | binary)
+    try:
+        is_held = not locks.try_lock(fd)  # for a moment: whoever waits for it gets it when it is closed
+        return read_lock(fd), is_held
+    finally:
+        os.close(fd)
+
+
 def read_lock(fd: int) -> LockFile:
     """Return what the lock file says; a damaged one says nothing."""
     os.lseek(fd, 0, os.SEEK_SET)

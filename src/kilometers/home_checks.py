@@ -8,16 +8,16 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from kilometers import console, paths
+from kilometers import election, paths
 from kilometers.capture import is_same_machine
-from kilometers.checks import Finding, State, advice, fail, nearest, ok, quote, try_to_write, warn
-from kilometers.config_file import read_config
-from kilometers.core import settings
+from kilometers.checks import Finding, State, advice, fail, nearest, ok, try_to_write, warn
+from kilometers.config_file import find_journal_dir
+from kilometers.core import units
 from kilometers.errors import KilometersError
 from kilometers.paths import Home
 from kilometers.queries import StoreReader
-from kilometers.recording_checks import look_at_lock
 from kilometers.segment_files import SESSION_CAP_BYTES
+from kilometers.shell import join, quote
 
 WARN_BYTES, FAIL_BYTES = 500_000_000, 50_000_000
 WARN_MEMORY_BYTES, FAIL_MEMORY_BYTES = 64_000_000, 4_000_000  # sessions may use a quarter of it; a segment has 1 MB
@@ -76,7 +76,7 @@ def check_journal(home: Home) -> Iterator[Finding]:
     if not os.path.isdir(home.folder):
         yield ok("chosen when the first session begins")
         return
-    chosen = journal_dir(home)
+    chosen = find_journal_dir(home.config_file)
     fix = f"ls -ld {quote(home.journal_folder)}"
     for folder in [home.journal_folder] if is_shared(home) else home.journal_folders(chosen):
         try:
@@ -125,8 +125,8 @@ def try_journal(folder: str) -> Finding:
             raise NotPrivate(folder)
         try_to_write(folder)
         place = "in memory" if paths.is_in_memory(folder) else "on disk, private, short-lived"
-        free = console.size(shutil.disk_usage(folder).free)
-        return ok(f"{folder}: {place}; {free} free, {console.size(SESSION_CAP_BYTES)} a session at most")
+        free = units.size(shutil.disk_usage(folder).free)
+        return ok(f"{folder}: {place}; {free} free, {units.size(SESSION_CAP_BYTES)} a session at most")
     finally:
         if is_made:
             try:
@@ -135,16 +135,9 @@ def try_journal(folder: str) -> Finding:
                 pass  # a session has just begun in it
 
 
-def journal_dir(home: Home) -> str:
-    """Return the folder that the settings name, as the relay understands it; "" = none."""
-    config, _ = read_config(home.config_file)
-    value = settings.resolve(settings.JOURNAL_DIR, environment=dict(os.environ), config=config).value
-    return os.path.abspath(os.path.expanduser(value)) if value else ""
-
-
 def is_shared(home: Home) -> bool:
     """Whether a recorder works that does not see our memory: in another container, or on another machine."""
-    content, is_held = look_at_lock(home)
+    content, is_held = election.look_at_lock(home)
     return is_held and bool(content.boot_id) and not is_same_machine(content, home)
 
 
@@ -155,18 +148,18 @@ def check_permissions(home: Home) -> Iterator[Finding]:
     found = {path: os.lstat(path) for path in (*files, *folders) if os.path.lexists(path)}
     theirs = [path for path, status in found.items() if status.st_uid != paths.user_id()]
     if theirs:
-        command = f"sudo chown {paths.user_id()} {' '.join(map(quote, theirs))}"
+        command = f"sudo chown {paths.user_id()} {join(theirs)}"
         yield fail(f"{names(theirs)} belong to another user: was km run by sudo?", command)
     closed = [path for path, status in found.items() if path not in theirs and not status.st_mode & stat.S_IRUSR]
     if closed:
-        yield fail(f"you may not read {names(closed)}", f"chmod u+rw {' '.join(map(quote, closed))}")
+        yield fail(f"you may not read {names(closed)}", f"chmod u+rw {join(closed)}")
     opened = [path for path, status in found.items() if status.st_mode & OTHERS and not stat.S_ISLNK(status.st_mode)]
     if opened:
         # Nobody else gets to them through a home that is closed; the settings may be outside it, and hold no secrets.
         is_exposed = opened != [home.config_file] and bool(os.stat(home.folder).st_mode & OTHERS)
         say = fail if is_exposed else warn
-        yield say(f"others have rights to {names(opened)}", f"chmod go-rwx {' '.join(map(quote, opened))}")
-    yield ok(f"{len(found)} files and folders, yours alone" if found else "no files yet")
+        yield say(f"others have rights to {names(opened)}", f"chmod go-rwx {join(opened)}")
+    yield ok("yours alone" if found else "no files yet")
 
 
 def names(files: list[str]) -> str:
@@ -176,8 +169,7 @@ def names(files: list[str]) -> str:
 
 def check_disk(home: Home) -> Iterator[Finding]:
     """Look how much space is left for the store and for the journal."""
-    folders = home.journal_folders(journal_dir(home))
-    journal = next((path for path in folders if os.path.isdir(os.path.dirname(path))), home.folder)
+    journal = home.next_journal_folder(find_journal_dir(home.config_file)) or home.folder
     for name, folder in (("store", nearest(home.store_folder)), ("journal", nearest(journal))):
         yield judge_space(name, folder)
         if sys.platform != "win32":
@@ -189,7 +181,7 @@ def judge_space(name: str, folder: str) -> Finding:
     found = shutil.disk_usage(folder)
     is_memory = paths.is_in_memory(folder)
     warn_bytes, fail_bytes = (WARN_MEMORY_BYTES, FAIL_MEMORY_BYTES) if is_memory else (WARN_BYTES, FAIL_BYTES)
-    free = f"{console.size(found.free)} free for the {name}{' (memory)' if is_memory else ''}"
+    free = f"{units.size(found.free)} free for the {name}{' (memory)' if is_memory else ''}"
     if not found.total or found.free >= warn_bytes:
         return ok(free)
     has_store = os.path.exists(os.path.join(folder, "store.db"))

@@ -5,18 +5,18 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 import apsw
 
 from kilometers import __version__, election
-from kilometers.checks import Finding, fail, ok, quote, warn
+from kilometers.checks import Finding, fail, ok, warn
 from kilometers.client_files import absolute_km
 from kilometers.config_file import read_config
 from kilometers.core import settings
 from kilometers.core.config_keys import find_entries
+from kilometers.core.suggestions import suggest
 from kilometers.paths import Home
-from kilometers.recording_checks import look_at_lock
+from kilometers.shell import quote
 
 IN_CREATE = 0x100  # inotify(7)
 PREFIX = "KILOMETERS_"
@@ -52,7 +52,7 @@ def polls(what: str, limit: str, wanted: int) -> Finding:
 
 def check_versions(home: Home) -> Iterator[Finding]:
     """Look whether this km is the newest that has recorded here."""
-    newest, _ = look_at_lock(home)
+    newest, _ = election.look_at_lock(home)
     is_newer = election.version_key(newest.version) > election.version_key(__version__)
     if is_newer and newest.command and os.path.exists(newest.command[0]):
         command = " ".join(map(quote, newest.command))
@@ -102,13 +102,11 @@ def check_environment(_: Home) -> Iterator[Finding]:
     """Look at the variables that are km's, or were meant to be.  Values of unknown ones are not shown: secrets."""
     known = [HOME_VARIABLE, KEY_VARIABLE, *map(settings.variable, settings.IN_ENVIRONMENT)]
     for name in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
-        close = get_close_matches(name, known, 1)
         setting = name.removeprefix(PREFIX).lower()
         if setting in settings.SETTINGS:
             yield warn(f"{name} is not read: that setting is for all sessions", f"km config set {setting} VALUE")
         else:
-            meant = f'Did you mean "{close[0]}"?  ' if close else ""
-            yield warn(f"km knows no variable {name}", f"{meant}{unset(name)}")
+            yield warn(f"km knows no variable {name}", f"{suggest(name, known)}  {unset(name)}".strip())
     for setting in settings.IN_ENVIRONMENT:
         try:
             settings.resolve(setting, environment=dict(os.environ))

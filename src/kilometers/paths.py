@@ -88,6 +88,12 @@ class Home:
         """Return every folder that may hold a journal of this home."""
         return [*([journal_dir] if journal_dir else self.ram_folders()), self.journal_folder]
 
+    def next_journal_folder(self, journal_dir: str = "") -> str:
+        """Return where the next session's journal would be; "" where nowhere, or the home is yet to be made."""
+        if not os.path.isdir(self.folder):
+            return ""  # a folder in memory is named after it
+        return next((folder for folder in self.journal_folders(journal_dir) if can_be_private(folder)), "")
+
 
 def find_home() -> Home:
     """Return the home that the environment and the OS say; nothing is made."""
@@ -162,6 +168,21 @@ def is_private_folder(path: str) -> bool:
     if not stat.S_ISDIR(found.st_mode):
         return False
     return sys.platform == "win32" or (found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) & 0o077 == 0)
+
+
+def can_be_private(path: str) -> bool:
+    """Whether make_private_folder would succeed, without making anything."""
+    parent = os.path.dirname(path)
+    is_possible = os.path.isdir(parent) and os.access(parent, os.W_OK) and not os.path.lexists(path)
+    return is_possible or is_private_folder(path)
+
+
+def file_size(path: str) -> int:
+    """Return a file's size; 0 where it is not there."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def folder_hash(path: str) -> str:

@@ -4,7 +4,6 @@
 Counterpart: store.py, which writes.  A page is fetched whole, and its read transaction ends, before its rows are used.
 """
 
-import difflib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import apsw
 import msgspec
 
 from kilometers.core.event import at_time
+from kilometers.core.suggestions import suggest
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import KilometersError
 from kilometers.paths import Home
@@ -154,9 +154,8 @@ class StoreReader:
         if not found:
             if name is None:
                 raise KilometersError("no session has been recorded yet.", "Wrap a server with: km monitor -- COMMAND")
-            likely = difflib.get_close_matches(name.lower(), self.names(), 1)
-            guess = f'Did you mean "{likely[0]}"?  ' if likely else ""
-            raise KilometersError(f'no session "{name}".', f"{guess}See the ids and names with: km sessions --all")
+            guess = suggest(name, self.names())
+            raise KilometersError(f'no session "{name}".{guess}', "See the ids and names with: km sessions --all")
         by_id = {row[2] for row in found if name and str(row[2]).endswith(name.lower())}
         if len(by_id) > 1:
             raise KilometersError(f'"{name}" is the end of {len(by_id)} session ids.', "Use more digits.")

@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import apsw
-import msgspec
 
-from kilometers import __version__, console, election, journal_reader, locks
+from kilometers import __version__, console, election, journal_reader, paths
 from kilometers.capture import is_same_machine
-from kilometers.checks import Finding, fail, ok, quote, warn
+from kilometers.checks import Finding, fail, ok, warn
+from kilometers.core import units
 from kilometers.errors import KilometersError
+from kilometers.log_reader import read_log, recorder_version
 from kilometers.paths import Home
 from kilometers.queries import NothingRecorded, StoreReader
+from kilometers.shell import quote
 from kilometers.store import StoreTooNew
 from kilometers.temporary_home import temporary_home
 
@@ -25,37 +27,12 @@ PROGRESS_STEPS = 10_000
 START_S = 2.0  # a recorder that has just been started
 BACKLOG_S = 5.0  # at nice 19 on a busy machine
 LOOK_EVERY_S = 0.02
-LOG_TAIL_BYTES = 64 << 10
 LOG_AGE = timedelta(days=1)
 MAX_PROBLEM = 100
 RECORDING_S = 10.0
 REQUEST = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
 ANSWER = '{"jsonrpc":"2.0","id":1,"result":{}}'
 SERVER = [sys.executable, "-I", "-S", "-c", f"input(); print('{ANSWER}')"]
-
-
-class LogLine(msgspec.Struct):
-    """What is read of a line of log/km.log."""
-
-    event: str
-    level: str
-    timestamp: datetime
-    exception: str = ""
-    version: str = ""
-    pid: int = 0
-
-
-def look_at_lock(home: Home) -> tuple[election.LockFile, bool]:
-    """Return what recorder.lock says, and whether somebody holds it.  Raises OSError where it cannot be read."""
-    try:
-        fd = os.open(home.recorder_lock, os.O_RDWR | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        return election.LockFile({}), False
-    try:
-        is_held = not locks.try_lock(fd)  # for a moment: whoever waits for it gets it when it is closed
-        return election.read_lock(fd), is_held
-    finally:
-        os.close(fd)
 
 
 def check_store(home: Home) -> Iterator[Finding]:
@@ -66,7 +43,7 @@ def check_store(home: Home) -> Iterator[Finding]:
     except NothingRecorded:
         yield ok("nothing has been recorded yet")
     except StoreTooNew as error:
-        command = " ".join(map(quote, look_at_lock(home)[0].command))
+        command = " ".join(map(quote, election.look_at_lock(home)[0].command))
         yield fail(error.message.rstrip("."), f"Use the newer km: {command}" if command else "Update this km")
     except KilometersError as error:
         # The recorder opens it first of all, and moves aside what is no store.
@@ -88,9 +65,10 @@ def _look_into_store(home: Home, store: StoreReader) -> Iterator[Finding]:
         yield fail(f"the store is damaged: {console.printable(problem)[:MAX_PROBLEM]}", put_store_aside(home))
         return
     totals = store.totals()
-    size_bytes = sum(file_size(home.store_file + ending) for ending in ("", "-wal"))
+    size_bytes = sum(paths.file_size(home.store_file + ending) for ending in ("", "-wal"))
     sound = "sound" if is_whole else f"no damage found in {INTEGRITY_S:.0f} s"
-    yield ok(f"{totals.sessions} sessions, {totals.events} events, {console.size(size_bytes)}; {sound}")
+    kept = f"{units.count(totals.sessions, 'session')}, {units.count(totals.events, 'event')}"
+    yield ok(f"{kept}, {units.size(size_bytes)}; {sound}")
 
 
 def find_damage(store: StoreReader, limit_s: float) -> tuple[str, bool]:
@@ -116,14 +94,6 @@ def put_store_aside(home: Home) -> str:
     return f"mkdir -p {quote(folder)}/damaged && mv {quote(folder)}/store.db* {quote(folder)}/damaged/"
 
 
-def file_size(path: str) -> int:
-    """Return a file's size; 0 where it is not there."""
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
-
-
 def check_recorder(home: Home) -> Iterator[Finding]:
     """Look who records, whether that is getting anywhere, and what the log says of it."""
     content, is_held = wait_for_pid(home)
@@ -141,7 +111,7 @@ def wait_for_pid(home: Home) -> tuple[election.LockFile, bool]:
     """Return what the lock file says, once a recorder that has just been started has said its pid there."""
     deadline_s = time.monotonic() + START_S
     while True:
-        content, is_held = look_at_lock(home)
+        content, is_held = election.look_at_lock(home)
         if content.pid or not is_held or time.monotonic() > deadline_s:
             return content, is_held
         time.sleep(LOOK_EVERY_S)
@@ -160,12 +130,6 @@ def judge_holder(home: Home, content: election.LockFile) -> Finding:
         # Killed anywhere, it loses nothing: the relays start the newest one.
         return warn(f"pid {content.pid} is of an older km ({version})", end(content.pid))
     return ok(f"running, pid {content.pid}, version {version}")
-
-
-def recorder_version(home: Home, content: election.LockFile) -> str:
-    """Return the version that records, as the log says; the lock file names the newest one that was seen."""
-    started = (line for line in read_log(home) if line.event == "recorder started" and line.pid == content.pid)
-    return next((line.version for line in started), content.version)
 
 
 def is_running(pid: int) -> bool:
@@ -210,8 +174,8 @@ def _look_at_journals(home: Home) -> Iterator[Finding]:
 
 
 def _describe_backlog(home: Home, files: set[str]) -> Finding:
-    size = console.size(sum(map(file_size, files)))
-    content, is_held = look_at_lock(home)
+    size = units.size(sum(map(paths.file_size, files)))
+    content, is_held = election.look_at_lock(home)
     if not is_held:
         return fail(f"{size} of journals wait, and nobody records them", "km sessions")
     fix = end(content.pid) if is_running(content.pid) else f"End the process that holds its lock: {who(home)}"
@@ -225,7 +189,7 @@ def waiting_files(home: Home) -> set[str]:
     """
     markers = journal_reader.find_markers(home.journal_folder)
     folders = list(dict.fromkeys([*home.journal_folders(), *filter(None, markers.values())]))
-    is_held = look_at_lock(home)[1]
+    is_held = election.look_at_lock(home)[1]
     waiting: set[str] = set()
     for files in journal_reader.find_sessions(folders).values():
         segments = sorted((path for path in files if not path.endswith(".lock")), key=segment_number)
@@ -248,27 +212,6 @@ def _look_at_log(home: Home) -> Iterator[Finding]:
     problem = f"{error.event} ({last})" if last else error.event
     when = console.clock(error.timestamp)
     yield warn(f"{when} in {home.log_file}: {problem[:MAX_PROBLEM]}", show_log(home))
-
-
-def read_log(home: Home) -> Iterator[LogLine]:
-    """Yield the last lines of the log, newest first, but for those that are cut off or not ours."""
-    for line in reversed(read_tail(home.log_file)):
-        try:
-            found = msgspec.json.decode(line, type=LogLine)
-        except msgspec.MsgspecError:
-            continue
-        if found.timestamp.tzinfo is not None:
-            yield found
-
-
-def read_tail(path: str) -> list[bytes]:
-    """Return the last lines of a file; none where it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES))
-            return file.read(LOG_TAIL_BYTES).splitlines()
-    except OSError:
-        return []
 
 
 def check_recording(_: Home) -> Iterator[Finding]:

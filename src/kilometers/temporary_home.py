@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from kilometers import election, locks, paths
 from kilometers.errors import KilometersError
+from kilometers.signals import undisturbed
 
 VARIABLES = "KILOMETERS_"
 END_TIMEOUT_S = 10.0  # a recorder that is just starting, at nice 19 on a busy machine
@@ -39,12 +40,13 @@ def temporary_home() -> Iterator[paths.Home]:
     try:
         yield home
     finally:
-        end_recorder(home)
-        for name in [name for name in os.environ if name.startswith(VARIABLES)]:
-            del os.environ[name]
-        os.environ.update(before)
-        # The memory first: once the home's inode is free, another home may get its name.
-        _remove([*filter(paths.is_private_folder, memory), home.store_folder, folder])
+        with undisturbed():
+            end_recorder(home)
+            for name in [name for name in os.environ if name.startswith(VARIABLES)]:
+                del os.environ[name]
+            os.environ.update(before)
+            # The memory first: once the home's inode is free, another home may get its name.
+            _remove([*filter(paths.is_private_folder, memory), home.store_folder, folder])
 
 
 def _make_folder() -> str:

@@ -3,7 +3,6 @@
 So a screen can be compared letter by letter, and a store of millions of events is made in a minute.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -100,7 +99,6 @@ def record(kind: int, data: bytes, begin_ns: int, at_ms: float, offset: int) -> 
 def fill(folder: Path, *, sessions: int, calls: int, begin_ns: int) -> None:
     """Write *sessions* of *calls* each (two events a call), one an hour, of 12 servers with 8 tools each."""
     made = ScriptedStore(folder)
-    os.environ.setdefault("TZ", "UTC")
     for number in range(sessions):
         server = f"server-{number % 12}"
         steps = busy_steps(calls, client=f"client-{number % 3}", seed=number)

@@ -51,12 +51,12 @@ COLOURED = ("sessions", "show", "show-text", "events", "stats")
 
 
 def take_screen(home: Path, arguments: list[str], *, columns: int, **variables: str) -> str:
-    """Return what a terminal was sent, with the home's path as HOME and the time since the session as AGO."""
+    """Return what a terminal was sent, with the home's path as HOME and the journal's place as PLACE."""
     environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(home), "TZ": "UTC", "TERM": "xterm-256color"}
     with Terminal([*KM, *arguments], {**environment, **variables}, columns=columns) as terminal:
         terminal.wait()
     shown = terminal.shown.replace("\r\n", "\n").replace(str(home), "HOME")
-    return re.sub(r" on disk, short-lived, private| in memory", " PLACE", shown)
+    return re.sub(r"(?m)^journal .*$", "journal    PLACE", shown)
 
 
 def compare(name: str, shown: str) -> None:

@@ -5,9 +5,10 @@ import sys
 import click
 import msgspec
 
-from kilometers import clearing, console, journal_reader, paths
+from kilometers import clearing, console, journal_reader, paths, tables
 from kilometers.clearing import Choice, StoredSession
 from kilometers.commands.reading import journal_files, open_store, parse_since
+from kilometers.core import units
 from kilometers.core.event import at_time
 from kilometers.core.session_id import short_id
 from kilometers.errors import EXIT_USAGE, KilometersError
@@ -85,7 +86,7 @@ def show(choice: Choice) -> None:
     """Print what would be deleted, and say what stays and what is nowhere else."""
     sessions, staying = choice.sessions, choice.staying
     if sessions:
-        console.print_rows(COLUMNS, (row(session) for session in sessions[:LISTED]))
+        tables.print_rows(COLUMNS, (row(session) for session in sessions[:LISTED]))
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -96,9 +97,9 @@ def show(choice: Choice) -> None:
     unshipped = [session for session in sessions if session.unshipped]
     if unshipped:
         events = sum(session.unshipped for session in unshipped)
-        console.say(f"Not shipped yet: {console.count(events, 'event')} of {named(unshipped)}")
+        console.say(f"Not shipped yet: {units.count(events, 'event')} of {named(unshipped)}")
     if staying:
-        console.say(f"{console.count(len(staying), 'session')} kept, still running or being recorded: {named(staying)}")
+        console.say(f"{units.count(len(staying), 'session')} kept, still running or being recorded: {named(staying)}")
 
 
 def row(session: StoredSession) -> tuple[str, ...]:
@@ -108,14 +109,14 @@ def row(session: StoredSession) -> tuple[str, ...]:
         session.name,
         console.clock(at_time(session.started_at_us * 1000)),
         str(session.events),
-        console.size(session.size_bytes),
+        units.size(session.size_bytes),
     )
 
 
 def counted(sessions: list[StoredSession]) -> str:
     """Return how many sessions and events there are."""
     events = sum(session.events for session in sessions)
-    return f"{console.count(len(sessions), 'session')} with {console.count(events, 'event')}"
+    return f"{units.count(len(sessions), 'session')} with {units.count(events, 'event')}"
 
 
 def total(sessions: list[StoredSession]) -> str:
@@ -124,7 +125,7 @@ def total(sessions: list[StoredSession]) -> str:
     first_us = min(session.started_at_us for session in sessions)
     last_us = max(session.ended_at_us or session.started_at_us for session in sessions)
     first, last = (console.clock(at_time(time_us * 1000)) for time_us in (first_us, last_us))
-    return f"{counted(sessions)}, about {console.size(size_bytes)}, from {first} to {last}"
+    return f"{counted(sessions)}, about {units.size(size_bytes)}, from {first} to {last}"
 
 
 def named(sessions: list[StoredSession]) -> str:
@@ -138,7 +139,7 @@ def ask(choice: Choice) -> None:
     """Ask whether to delete.  Raises KilometersError where the answer is no, or nobody is there to give one."""
     if not (sys.stdin is not None and sys.stdin.isatty() and console.is_terminal()):
         raise KilometersError("nothing was deleted: there is no terminal to ask on.", "To delete without asking: --yes")
-    if not click.confirm(f"Delete {console.count(len(choice.sessions), 'session')}?", default=False, err=True):
+    if not click.confirm(f"Delete {units.count(len(choice.sessions), 'session')}?", default=False, err=True):
         raise KilometersError("nothing was deleted.")
 
 
@@ -154,8 +155,8 @@ def delete(home: paths.Home, choice: Choice) -> None:
         for session in clearing.delete(home, sessions):
             deleted.append(session)  # noqa: PERF402  # those of a deletion that breaks off count too
     finally:
-        sizes = (console.size(size_bytes) for size_bytes in (before_bytes, clearing.file_bytes(home)))
+        sizes = (units.size(size_bytes) for size_bytes in (before_bytes, clearing.file_bytes(home)))
         console.say(f"Deleted {counted(deleted)}; the store went from {' to '.join(sizes)}.")
     left = len(choice.sessions) - len(deleted)
     if left:
-        console.say(f"{console.count(left, 'session')} had gone or come back to life meanwhile.")
+        console.say(f"{units.count(left, 'session')} had gone or come back to life meanwhile.")

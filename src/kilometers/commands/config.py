@@ -2,11 +2,12 @@
 
 import os
 
-from kilometers import config_editor, console, paths
+from kilometers import config_editor, console, paths, tables
 from kilometers.commands.completion import recorded_servers
 from kilometers.config_file import read_config
 from kilometers.core import config_keys, settings
 from kilometers.core.config_keys import Entry, Key, write_key
+from kilometers.core.suggestions import suggest
 from kilometers.errors import EXIT_USAGE, KilometersError
 
 COLUMNS = ("KEY", "VALUE", "SOURCE", "DEFAULT")
@@ -20,7 +21,7 @@ def run(*, as_json: bool) -> None:
         for entry in found:
             console.print_json(entry)
         return
-    console.print_rows(COLUMNS, (row(entry) for entry in found))
+    tables.print_rows(COLUMNS, (row(entry) for entry in found))
     for entry in found:
         if entry.problem:
             console.say(f"km: {problem_of(entry)}")
@@ -103,7 +104,7 @@ def known_key(text: str) -> Key:
     if key is None:
         server, _, name = text.removeprefix("servers.").rpartition(".")
         known = [*settings.SETTINGS, *(f"servers.{server or 'NAME'}.{name}" for name in settings.PER_SERVER)]
-        why = config_keys.suggest(text, known)
+        why = suggest(text, known)
         if text.startswith("servers.") and name in settings.SETTINGS:
             per_server = ", ".join(settings.PER_SERVER)
             why = f" Only {per_server} can be set for one server." if server else " The server's name is missing."
@@ -137,13 +138,6 @@ def whole_path(text: str) -> str:
     )
 
 
-def can_be_private(folder: str) -> bool:
-    """Whether a relay could keep its journal in the folder, which it makes if only the folder itself is missing."""
-    parent = os.path.dirname(folder)
-    is_possible = os.path.isdir(parent) and os.access(parent, os.W_OK) and not os.path.lexists(folder)
-    return is_possible or paths.is_private_folder(folder)
-
-
 def problem_of(entry: Entry) -> str:
     """Return what is wrong with a setting, in one sentence or two."""
     return console.printable(f"{entry.key} = {entry.value} ({entry.source}): {entry.problem}")
@@ -164,11 +158,11 @@ def say_what_is_in_the_way(key: Key, text: str) -> None:
         say(f"But where {name} is set, as it is here ({value}), that goes before.")
     if key[-1] in settings.NUMBERS and int(text) == 0:
         say("But 0 keeps nothing: every session is deleted soon after it has ended.")
-    if key[-1] == settings.JOURNAL_DIR and not can_be_private(text):
+    if key[-1] == settings.JOURNAL_DIR and not paths.can_be_private(text):
         say("But it cannot be used: it has to be, or to become, a folder that is yours alone (mode 0700).")
     known = recorded_servers()
     if len(key) > 1 and known and key[1] not in known:
-        say(f'No server called "{key[1]}" has been recorded yet.{config_keys.suggest(key[1], known)}')
+        say(f'No server called "{key[1]}" has been recorded yet.{suggest(key[1], known)}')
 
 
 def say(*sentences: str) -> None:

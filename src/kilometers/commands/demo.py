@@ -6,27 +6,27 @@ Counterparts: demo_client.py and demo_server.py, the two ends of each conversati
 """
 
 import os
-import shlex
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import msgspec
 
-from kilometers import console, election, paths
+from kilometers import console, election, paths, shell
 from kilometers.commands import sessions, show, stats
-from kilometers.commands.demo_client import CLIENT, HURRY_S, MODERN, Call, Client, Json, NoAnswer, Server, read
+from kilometers.commands.demo_client import CLIENT, HURRY_S, Call, Client, Json, NoAnswer, Server, read
 from kilometers.commands.reading import has_ended_journals, open_store
+from kilometers.core import units
+from kilometers.core.facts import MODERN
 from kilometers.core.server_name import server_name
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import EXIT_CANNOT_BEGIN, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OK, KilometersError
 from kilometers.queries import NothingRecorded
+from kilometers.signals import leaving_on_signals
 from kilometers.temporary_home import temporary_home
 
 OWN_PATIENCE_S = 10.0
@@ -40,7 +40,6 @@ MAX_PAGES = 50
 LISTS = ("tools", "prompts", "resources")
 LAUNCHED = (("npx", "-y", "@modelcontextprotocol/server-everything"), ("uvx", "mcp-server-time"))
 CANNOT_START = {EXIT_CANNOT_BEGIN, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND}
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 class InputRequired(msgspec.Struct, rename="camel", frozen=True):
@@ -73,7 +72,7 @@ def show_own_servers() -> None:
     """Hold both conversations in a home of their own, show what km has of them, and say what to try next."""
     say("Two servers, notes and calendar, talk with their clients through `km monitor`.")
     say("All of it is recorded in a temporary folder, which is gone afterwards.")
-    with temporary_home() as home, undisturbed_afterwards():
+    with temporary_home() as home:
         hold_conversations()
         if find_recorded(CONVERSATIONS, 0).keys() != CONVERSATIONS.keys():
             raise KilometersError(
@@ -242,7 +241,7 @@ def count_pages(client: Client, call: Call, name: str) -> int:
 
 def describe(name: str, server: Server, offers: dict[str, int]) -> list[str]:
     """Say what the server is and what it offers, a sentence each."""
-    counted = [f"{count} {kind if count != 1 else kind[:-1]}" for kind, count in offers.items()]
+    counted = [units.count(number, kind.removesuffix("s")) for kind, number in offers.items()]
     return [
         f"{server.name or name} speaks MCP {server.protocol_version}.",
         f"It offers {', '.join(counted) or 'nothing that can be listed'}; no tool was called.",
@@ -273,7 +272,7 @@ def explain(command: list[str], client: Client, reason: NoAnswer) -> KilometersE
     said = client.last_lines[-1] if client.last_lines else ""
     if client.relay.returncode in CANNOT_START and said.startswith("km: "):
         return KilometersError(said.removeprefix("km: "))
-    typed = console.printable(join(command))
+    typed = console.printable(shell.join(command))
     return KilometersError(f'"{cut(typed)}" {reason}.{last_words(client)}\nTry it without km: {typed}')
 
 
@@ -298,39 +297,6 @@ def saying_that_it_waits(program: str) -> Iterator[None]:
         timer.cancel()
 
 
-@contextmanager
-def leaving_on_signals() -> Iterator[None]:
-    """Let TERM and HUP end what is inside as ^C does, by an exception; what it then puts away, nothing interrupts."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-
-    def leave(number: int, _frame: object) -> None:
-        ignore_signals()
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    for number in [number for number, handler in before.items() if handler != signal.SIG_IGN]:
-        signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def undisturbed_afterwards() -> Iterator[None]:
-    """Ignore signals from the end of what is inside on: what comes then is bounded, and leaves nothing behind."""
-    try:
-        yield
-    finally:
-        ignore_signals()
-
-
-def ignore_signals() -> None:
-    """Take no notice of signals until their handlers are set again."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
 def say(text: str) -> None:
     """Print a line at once: what is running meanwhile takes a moment."""
     console.write_line(text)
@@ -346,17 +312,17 @@ def say_doctor() -> None:
 def say_heading(*arguments: str) -> None:
     """Print the command line whose output follows."""
     console.write_line("")
-    write_bold(f"$ {typed_km()} {join(arguments)}")
+    write_bold(f"$ {shell.typed_km()} {shell.join(arguments)}")
 
 
 def say_typed(*arguments: str) -> None:
     """Print a command line to copy."""
-    write_bold(f"{typed_km()} {join(arguments)}")
+    write_bold(f"{shell.typed_km()} {shell.join(arguments)}")
 
 
 def write_bold(text: str) -> None:
     """Print a line that stands out on a terminal, and is never broken."""
-    if not console.is_terminal():
+    if not console.is_drawn():
         console.write_line(console.printable(text))
         return
     from rich.text import Text
@@ -364,22 +330,6 @@ def write_bold(text: str) -> None:
     from kilometers import drawing
 
     drawing.write([Text(console.printable(text), "bold")])
-
-
-def typed_km() -> str:
-    """Return km as the user called it, so that what is printed can be typed again."""
-    typed = sys.argv[0]
-    if os.path.basename(typed) == "__main__.py":
-        return join([sys.executable, "-m", "kilometers"])
-    in_path = shutil.which("km")
-    files = [file for file in (typed, f"{typed}.exe") if os.path.exists(file)]  # Windows leaves the ending out
-    is_in_path = in_path is not None and any(os.path.samefile(in_path, file) for file in files)
-    return "km" if is_in_path else join([typed])
-
-
-def join(command: Sequence[str]) -> str:
-    """Return a command line as the system's shell reads it."""
-    return subprocess.list2cmdline(command) if sys.platform == "win32" else shlex.join(command)
 
 
 def cut(text: str) -> str:

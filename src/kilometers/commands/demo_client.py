@@ -24,7 +24,15 @@ import msgspec
 
 from kilometers import __version__
 from kilometers.core.event import excerpt
-from kilometers.core.facts import CLIENT_INFO, PROTOCOL_VERSION, implementation, read_meta, read_result
+from kilometers.core.facts import (
+    CLIENT_INFO,
+    LATEST_LEGACY,
+    MODERN,
+    PROTOCOL_VERSION,
+    implementation,
+    read_meta,
+    read_result,
+)
 from kilometers.core.frames import Frame, FrameSplitter, LineSplitter, Message, id_key, read_frame, text_of
 
 Json = dict[str, Any]
@@ -32,8 +40,6 @@ Answer = Callable[[], Json]
 Shape = TypeVar("Shape")
 CLIENT = {"name": "km-demo-client", "version": __version__}
 METHOD_NOT_FOUND = -32601
-LEGACY = "2025-11-25"
-MODERN = "2026-07-28"
 CLIENT_CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 LOOK_EVERY_S = 0.2  # Windows cannot interrupt a wait by ^C, so waits are short
 LEAVE_S = 2.0  # what clients give a server after its stdin was closed, and again after TERM
@@ -106,7 +112,7 @@ class Client:
     ) -> None:
         self.patience_s = patience_s
         self.capabilities = capabilities or {}
-        self.version = LEGACY
+        self.version = LATEST_LEGACY
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         """What the server said last on stderr."""
         self.rubbish = ""
@@ -171,7 +177,7 @@ class Client:
         it, one of both eras answers either, and one that is modern alone refuses, and is asked again.
         """
         hello = self.ask(
-            "initialize", {"protocolVersion": LEGACY, "capabilities": self.capabilities, "clientInfo": CLIENT}
+            "initialize", {"protocolVersion": LATEST_LEGACY, "capabilities": self.capabilities, "clientInfo": CLIENT}
         )
         if hello.kind == "error":
             refusal, self.version = describe_error(hello), MODERN

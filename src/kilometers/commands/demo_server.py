@@ -17,11 +17,10 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
-from kilometers.core.facts import PROTOCOL_VERSION, SERVER_INFO, SUBSCRIPTION_ID
+from kilometers.core.facts import LATEST_LEGACY, MODERN, PROTOCOL_VERSION, SERVER_INFO, SUBSCRIPTION_ID
+from kilometers.errors import EXIT_USAGE, KilometersError
 
 Json = dict[str, Any]
-LEGACY = "2025-11-25"
-MODERN = "2026-07-28"
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
@@ -93,6 +92,8 @@ class Tool(NamedTuple):
 
 def start(name: str) -> None:
     """Be the server of this name until stdin ends."""
+    if name not in SERVERS:
+        raise KilometersError(f'no demo server "{name}".', f"One of: {', '.join(SERVERS)}", exit_status=EXIT_USAGE)
     server = SERVERS[name]()
     sys.stderr.write(f"{name}: ready, {len(server.resources)} resources\n")
     server.serve(sys.stdin.buffer)
@@ -226,7 +227,7 @@ class Notes(Server):
         match call.method:
             case "initialize":
                 capabilities: Json = {"logging": {}, "resources": {}, "tools": {}}
-                return {"protocolVersion": LEGACY, "capabilities": capabilities, "serverInfo": self.info}
+                return {"protocolVersion": LATEST_LEGACY, "capabilities": capabilities, "serverInfo": self.info}
             case "ping" | "logging/setLevel":
                 return {}
         return super().result(call)

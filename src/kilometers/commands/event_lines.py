@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from rich.text import Text
 
 from kilometers import console
-from kilometers.commands.events import ARROWS
 from kilometers.commands.timeline import MIN_CALL, label, look, style
-from kilometers.core.event import SERVER_TO_CLIENT, Event
+from kilometers.core import units
+from kilometers.core.event import ARROWS, SERVER_TO_CLIENT, Event
 from kilometers.core.session_id import short_id
 from kilometers.core.timeline import make_lines
 from kilometers.drawing import cut
@@ -16,9 +16,14 @@ SEQ, AT, STATUS, TIME, SIZE = 5, 15, 14, 7, 7
 SIZE_FROM = 100  # columns: below, there is no room for it
 
 
-def draw(events: Iterable[Event], *, has_sessions: bool) -> Iterator[Text]:
-    """Yield each event as a line, as wide as the terminal at most; *has_sessions*: they are of several sessions."""
-    for event in events:
+def draw(events: Iterable[Event], *, has_sessions: bool, has_head: bool) -> Iterator[Text]:
+    """Yield each event as a line, as wide as the terminal at most, behind a head if there are any.
+
+    *has_sessions*: they are of several sessions.
+    """
+    for number, event in enumerate(events):
+        if has_head and number == 0:
+            yield head(has_sessions=has_sessions)
         yield draw_event(event, width=console.width(), has_session=has_sessions)
 
 
@@ -45,8 +50,8 @@ def draw_event(event: Event, *, width: int, has_session: bool) -> Text:
         text.append(cut(label(line), room).rstrip(), "yellow" if line.status else "italic")
         text.truncate(width)
         return text
-    facts = f" {cut(line.status, STATUS)} {console.duration(line.duration_us):>{TIME}}"
-    facts += size_cell(console.size(event.size_bytes), width)
+    facts = f" {cut(line.status, STATUS)} {units.duration(line.duration_us):>{TIME}}"
+    facts += size_cell(units.size(event.size_bytes), width)
     if len(facts) + MIN_CALL > room:
         facts = f" {line.status}".rstrip()
     name = cut(label(line, is_short=width < SIZE_FROM), max(MIN_CALL, room - len(facts)))

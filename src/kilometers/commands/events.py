@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 
 from kilometers import console
 from kilometers.commands.reading import open_store
-from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, at_time, decode
+from kilometers.core import units
+from kilometers.core.event import ARROWS, Event, at_time, decode
 from kilometers.core.session_id import short_id
 from kilometers.core.timeline import status_of, text_of_payload
 from kilometers.queries import EventFilter
 
-ARROWS = {CLIENT_TO_SERVER: "→", SERVER_TO_CLIENT: "←", None: ""}
 TERMINAL_LIMIT = 100
 
 
@@ -20,7 +20,7 @@ def run(session: str | None, wanted: EventFilter, *, limit: int | None, with_all
     number = None if with_all and session is None else store.find_session(session)[0]
     progress = console.ProgressLine()
     store.on_page = lambda at_us: progress.say(f"searching… back to {console.clock(at_time(at_us * 1000))}")
-    is_search, is_page = wanted.search is not None, limit is None and console.is_terminal() and not as_json
+    is_search, is_page = wanted.search is not None, limit is None and console.is_drawn() and not as_json
     if is_page:
         limit = TERMINAL_LIMIT
     # Of a limited list the newest are wanted, so it has to be read backwards.
@@ -33,7 +33,7 @@ def run(session: str | None, wanted: EventFilter, *, limit: int | None, with_all
     progress.clear()
     if is_page and printed == limit:
         console.say(f"The last {limit} events; more: --limit N")
-    elif not printed and console.is_terminal():
+    elif not printed and console.is_drawn():
         console.say("No such event.")
 
 
@@ -47,16 +47,14 @@ def print_events(wires: Iterable[bytes], *, has_sessions: bool, has_head: bool =
             printed += 1
             yield decode(wire)
 
-    if console.is_terminal():
+    if console.is_drawn():
         from kilometers import drawing
         from kilometers.commands import event_lines
 
-        if has_head:
-            drawing.write([event_lines.head(has_sessions=has_sessions)])
-        drawing.write(event_lines.draw(counted(), has_sessions=has_sessions))
+        drawing.write(event_lines.draw(counted(), has_sessions=has_sessions, has_head=has_head))
         return printed
     for event in counted():
-        console.print_row(row(event))
+        console.print_row(event_cells(event))
     return printed
 
 
@@ -71,7 +69,7 @@ def print_wires(wires: Iterable[bytes], *, at_once: bool = False) -> int:
     return printed
 
 
-def row(event: Event) -> tuple[str, ...]:
+def event_cells(event: Event) -> tuple[str, ...]:
     """Return an event's cells; what stderr said, or what was no message, stands as the target."""
     return (
         short_id(event.session_id),
@@ -82,14 +80,14 @@ def row(event: Event) -> tuple[str, ...]:
         event.method or "",
         event.target or (text_of_payload(event) if event.kind in {"log", "undecodable"} else ""),
         status(event),
-        console.duration(event.duration_us),
-        console.size(event.size_bytes),
+        units.duration(event.duration_us),
+        units.size(event.size_bytes),
     )
 
 
 def status(event: Event) -> str:
     """Return what the status column says: also why something is no message, and what a gap is."""
     if event.gap is not None:
-        missing = "unknown size" if event.gap.bytes is None else console.size(event.gap.bytes)
+        missing = "unknown size" if event.gap.bytes is None else units.size(event.gap.bytes)
         return f"gap {missing} {event.gap.reason}"
     return status_of(event)

@@ -10,19 +10,20 @@ FILE is whole or not there: it is written as FILE.part, which is private, since 
 import csv
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from kilometers import console
 from kilometers.commands.reading import open_store
+from kilometers.core import units
 from kilometers.core.event import Event, decode
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import KilometersError
 from kilometers.queries import NO_LIMIT, PAGE_ROWS, EventFilter, StoreReader, read_summary
+from kilometers.signals import leaving_on_signals
 from kilometers.store import SEQ_BITS
 
 FORMATS = ("jsonl", "csv")
@@ -178,19 +179,19 @@ def open_output(path: str | None) -> Iterator[Callable[[bytes], object]]:
         sys.stdout.flush()
         return
     part = f"{path}.part"
-    leave_on_signals()
     try:
-        file = open_part(part)
-        try:
-            with file:
-                yield file.write
-                file.flush()
-                os.fsync(file.fileno())  # some file systems say only here that there was no room
-            refuse(path)
-            os.rename(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
+        with leaving_on_signals():
+            file = open_part(part)
+            try:
+                with file:
+                    yield file.write
+                    file.flush()
+                    os.fsync(file.fileno())  # some file systems say only here that there was no room
+                refuse(path)
+                os.rename(part, path)
+            except BaseException:
+                os.unlink(part)
+                raise
     except OSError as error:
         raise KilometersError(
             f'cannot write "{path}": {error.strerror}.', "Nothing was left there; choose another place with -o."
@@ -205,18 +206,6 @@ def open_part(part: str) -> BinaryIO:
         raise KilometersError(
             f'"{part}" is already there: an export may be writing it.', "If none is, remove it."
         ) from error
-
-
-def leave_on_signals() -> None:
-    """Let the signals that end km by default do so in order, so that FILE.part goes."""
-
-    def leave(number: int, _frame: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, leave)
 
 
 def write_printable(line: bytes) -> None:
@@ -258,8 +247,8 @@ class Progress:
     def summary(self) -> str:
         """Return what was written, in one line."""
         took_us = round((time.monotonic() - self._begin_s) * 1e6)
-        events, sessions = console.count(self.events, "event"), console.count(self.sessions, "session")
-        return f"{events} of {sessions}, {console.size(self.size_bytes)}, in {console.duration(took_us)}"
+        events, sessions = units.count(self.events, "event"), units.count(self.sessions, "session")
+        return f"{events} of {sessions}, {units.size(self.size_bytes)}, in {units.duration(took_us)}"
 
     def _facts(self, seen_events: int) -> str:
         took_s = max(time.monotonic() - self._begin_s, 0.001)  # Windows' clock may stand for 16 ms
@@ -268,8 +257,8 @@ class Progress:
             (
                 f"{seen_events:,} of {self.total_events:,} events",
                 f"{share:.0%}",
-                console.size(self.size_bytes),
-                f"{console.size(round(self.size_bytes / took_s))}/s",
+                units.size(self.size_bytes),
+                f"{units.size(round(self.size_bytes / took_s))}/s",
                 f"{time_left(took_s / share - took_s)} left",
             )
         )

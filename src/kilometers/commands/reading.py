@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from kilometers import __version__, console, election, journal_reader, locks, paths
 from kilometers.core.event import microseconds
 from kilometers.errors import EXIT_USAGE, KilometersError
+from kilometers.log_reader import recorder_version
 from kilometers.queries import EventFilter, StoreReader
 from kilometers.store import SCHEMA_VERSION
 
@@ -41,7 +42,7 @@ def bring_up_to_date(home: paths.Home) -> None:
         began_s = time.monotonic()
 
         def is_over(began_s: float = began_s) -> bool:
-            is_gone = time.monotonic() > began_s + election.RETRY_LOCK_S and not has_recorder(home)
+            is_gone = time.monotonic() > began_s + election.RETRY_LOCK_S and not is_recorder_ours(home)
             return is_gone or StoreReader(home).version == SCHEMA_VERSION
 
         wait_until(is_over, MIGRATE_S)
@@ -49,30 +50,13 @@ def bring_up_to_date(home: paths.Home) -> None:
             return
 
 
-def has_recorder(home: paths.Home) -> bool:
-    """Whether a recorder works."""
-    try:
-        fd = election.open_lock(home)
-    except OSError:
-        return False
-    try:
-        return not locks.try_lock(fd)
-    finally:
-        os.close(fd)
-
-
 def is_recorder_ours(home: paths.Home) -> bool:
     """Whether a recorder of this version works."""
-    from kilometers.recording_checks import recorder_version
-
     try:
-        fd = election.open_lock(home)
+        content, is_held = election.look_at_lock(home)
     except OSError:
         return False
-    try:
-        return recorder_version(home, election.read_lock(fd)) == __version__
-    finally:
-        os.close(fd)
+    return is_held and recorder_version(home, content) == __version__
 
 
 def start_recorder(home: paths.Home) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kilometers import console
+from kilometers import console, tables
 from kilometers.commands.reading import open_store, parse_since
 from kilometers.core.session_id import short_id
 from kilometers.core.summary import SessionSummary
@@ -13,7 +13,7 @@ TERMINAL_LIMIT = 50
 
 def run(*, since: str | None, search: str | None, limit: int | None, with_probes: bool, as_json: bool) -> None:
     """Print the sessions."""
-    is_page = limit is None and console.is_terminal() and not as_json
+    is_page = limit is None and console.is_drawn() and not as_json
     if is_page:
         limit = TERMINAL_LIMIT
     found = open_store().sessions(limit=limit, since_us=parse_since(since), search=search, with_probes=with_probes)
@@ -29,10 +29,10 @@ def run(*, since: str | None, search: str | None, limit: int | None, with_probes
             shown += 1
             yield row(summary)
 
-    console.print_rows(COLUMNS, rows())
+    tables.print_rows(COLUMNS, rows())
     if is_page and shown == limit:
         console.say(f"The newest {limit} sessions; more: --limit N")
-    if not shown and console.is_terminal():
+    if not shown and console.is_drawn():
         console.say("No such session." if since or search else "No session yet. Probes are shown with --all.")
 
 
@@ -48,11 +48,11 @@ def row(summary: SessionSummary) -> tuple[str, ...]:
         str(summary.errors),
         str(summary.gaps),
         str(summary.events),
-        status(summary),
+        session_status(summary),
     )
 
 
-def status(summary: SessionSummary) -> str:
+def session_status(summary: SessionSummary) -> str:
     """Return how a session stands."""
     if summary.ended_at is None:
         return "running"

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from kilometers import console
-from kilometers.commands.events import ARROWS, print_wires
-from kilometers.commands.events import row as event_row
+from kilometers import console, tables
+from kilometers.commands.events import event_cells, print_wires
 from kilometers.commands.reading import open_store
-from kilometers.commands.sessions import status
-from kilometers.core.event import Event, decode, microseconds
+from kilometers.commands.sessions import session_status
+from kilometers.core import units
+from kilometers.core.event import ARROWS, Event, decode, microseconds
 from kilometers.core.outline import UNFOLDED, Limits
 from kilometers.core.session_id import short_id
 from kilometers.core.summary import SessionSummary
@@ -35,7 +35,7 @@ def run(place: str | None, *, limit: int | None = None, is_full: bool = False, a
             show_event(store, number, decode(wire), is_full=is_full)
         return
     end_seq = store.end_seq(number)
-    if limit is None and not is_full and not as_json and console.is_terminal():
+    if limit is None and not is_full and not as_json and console.is_drawn():
         limit = TERMINAL_LIMIT
     first_seq = 0 if limit is None else max(0, end_seq - limit)
     if as_json:
@@ -47,11 +47,11 @@ def run(place: str | None, *, limit: int | None = None, is_full: bool = False, a
 def show_timeline(store: StoreReader, number: int, summary: SessionSummary, seqs: range) -> None:
     """Print what the session is, then its calls with bars, notifications, gaps and stderr in their order."""
     pages = (lines for lines in read_pages(store, number, seqs, is_living=summary.ended_at is None))
-    if not console.is_terminal():
+    if not console.is_drawn():
         for facts in header(summary):
             console.write_line(console.printable("  ".join(facts)))
         for lines in pages:
-            console.print_rows((), (row(line, summary) for line in lines))
+            tables.print_rows((), (row(line, summary) for line in lines))
         return
     from kilometers import drawing
     from kilometers.commands import timeline
@@ -93,7 +93,7 @@ def show_event(store: StoreReader, number: int, event: Event, *, is_full: bool) 
         console.write_line(f"{name:<9} {console.printable(value)}")
     if event.payload is None:
         return
-    if not console.is_terminal():
+    if not console.is_drawn():
         console.write_line(indented(bytes(event.payload)))
         return
     from kilometers import drawing
@@ -117,7 +117,7 @@ def facts(store: StoreReader, number: int, event: Event) -> Iterator[tuple[str, 
     """Yield what is known of an event, as names and values."""
     names = ("", "seq", "at", "", "kind", "method", "target", "status", "took", "size")
     yield "session", event.session_id
-    cells = dict(zip(names, event_row(event), strict=True))
+    cells = dict(zip(names, event_cells(event), strict=True))
     cells["target"] = event.target or ""  # what stderr said is the payload
     yield from ((name, cell) for name, cell in cells.items() if name and cell)
     if event.direction:
@@ -132,7 +132,7 @@ def facts(store: StoreReader, number: int, event: Event) -> Iterator[tuple[str, 
         ending = find_endings([event, *map(decode_for_timeline, wires)]).get(event.seq)
         yield (
             "answer",
-            f":{ending.seq}, {status_of(ending)} after {console.duration(ending.duration_us)}" if ending else "none",
+            f":{ending.seq}, {status_of(ending)} after {units.duration(ending.duration_us)}" if ending else "none",
         )
     if event.payload_state not in {None, "full"}:
         yield "payload", f"{event.payload_state}{f', SHA-256 {event.sha256}' if event.sha256 else ''}"
@@ -143,7 +143,7 @@ def header(summary: SessionSummary) -> list[list[str]]:
     parties = [f"{party.name} {party.version}".strip() for party in (summary.client, summary.server) if party]
     took = ""
     if summary.started_at and summary.ended_at:
-        took = console.duration(microseconds(summary.ended_at) - microseconds(summary.started_at))
+        took = units.duration(microseconds(summary.ended_at) - microseconds(summary.started_at))
     named = {
         "calls": summary.calls,
         "errors": summary.errors,
@@ -155,7 +155,7 @@ def header(summary: SessionSummary) -> list[list[str]]:
         f"{number:,} {name if number > 1 else name.removesuffix('s')}" for name, number in named.items() if number
     ]
     lines = [
-        [summary.name, short_id(summary.session_id), status(summary), " ".join(summary.command)],
+        [summary.name, short_id(summary.session_id), session_status(summary), " ".join(summary.command)],
         [" ⇄ ".join(parties), f"MCP {summary.protocol_version or '?'}", console.clock(summary.started_at), took],
         counts,
     ]
@@ -172,5 +172,5 @@ def row(line: Line, summary: SessionSummary) -> tuple[str, ...]:
         line.label,
         line.target or line.text,
         line.status,
-        console.duration(line.duration_us),
+        units.duration(line.duration_us),
     )

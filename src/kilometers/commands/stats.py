@@ -1,8 +1,9 @@
 """`km stats`: calls, errors, latencies and bytes, by tool, server, client or method."""
 
-from kilometers import console
-from kilometers.commands.events import ARROWS
+from kilometers import console, tables
 from kilometers.commands.reading import open_store, parse_since
+from kilometers.core import units
+from kilometers.core.event import ARROWS
 from kilometers.statistics import GROUPINGS, Statistics, read_statistics
 
 NUMBERS = ("CALLS", "ERRORS", "P50", "P95", "P99", "MAX", "SIZE")
@@ -16,7 +17,7 @@ def run(by: str, *, since: str | None, server: str | None, as_json: bool) -> Non
             console.print_json(line)
         return
     columns = ("" if name == "direction" else name.upper() for name in GROUPINGS[by])
-    console.print_rows((*columns, *NUMBERS), (row(by, line) for line in found))
+    tables.print_rows((*columns, *NUMBERS), (row(by, line) for line in found))
     if not found:
         console.say(f"No {'tool was called' if by == 'tool' else 'calls'}{' in this time' if since else ''}.")
 
@@ -30,6 +31,6 @@ def row(by: str, line: Statistics) -> tuple[str, ...]:
         *(name or "unknown" for name in names),
         str(line.calls),
         str(line.errors),
-        *(console.duration(time_us) for time_us in (line.p50_us, line.p95_us, line.p99_us, line.max_us)),
-        console.size(line.size_bytes),
+        *(units.duration(time_us) for time_us in (line.p50_us, line.p95_us, line.p99_us, line.max_us)),
+        units.size(line.size_bytes),
     )

@@ -5,11 +5,12 @@ from datetime import datetime
 
 import msgspec
 
-from kilometers import console, election, journal_reader, locks, paths
+from kilometers import console, election, journal_reader, paths
 from kilometers.commands.reading import journal_files
-from kilometers.config_file import read_config
-from kilometers.core import settings
+from kilometers.config_file import find_journal_dir, read_config
+from kilometers.core import units
 from kilometers.errors import KilometersError
+from kilometers.log_reader import recorder_version
 from kilometers.queries import NothingRecorded, StoreReader
 from kilometers.retention import limits
 
@@ -51,10 +52,8 @@ def run(*, as_json: bool) -> None:
 
 def read_status(home: paths.Home) -> Status:
     """Look at the lock, the journals and the store."""
-    config, config_problem = read_config(home.config_file)
-    journal_dir = settings.resolve(settings.JOURNAL_DIR, environment=dict(os.environ), config=config).value
-    folders = home.journal_folders(os.path.abspath(os.path.expanduser(journal_dir)) if journal_dir else "")
-    folder = next((folder for folder in folders if paths.is_private_folder(folder)), home.journal_folder)
+    _, config_problem = read_config(home.config_file)
+    folder = home.next_journal_folder(find_journal_dir(home.config_file))
     waiting = journal_files(home)
     retention_days, retention_mb = limits(home)
     status = Status(
@@ -63,7 +62,7 @@ def read_status(home: paths.Home) -> Status:
         journal=folder,
         journal_in_memory=paths.is_in_memory(os.path.dirname(folder)),
         live_sessions=sum(journal_reader.is_living(files) for files in waiting.values()),
-        waiting_bytes=sum(file_size(path) for files in waiting.values() for path in files),
+        waiting_bytes=sum(paths.file_size(path) for files in waiting.values() for path in files),
         sessions=0,
         events=0,
         gaps=0,
@@ -88,27 +87,11 @@ def read_status(home: paths.Home) -> Status:
 
 
 def read_recorder(home: paths.Home, status: Status) -> None:
-    """Find out who holds the lock, without holding it for longer than a moment."""
-    if not os.path.exists(home.recorder_lock):
-        return
-    fd = os.open(home.recorder_lock, os.O_RDONLY)
-    try:
-        content = election.read_lock(fd)
-        if not locks.try_lock(fd):
-            from kilometers.recording_checks import recorder_version  # not where nothing is recorded
-
-            status.recorder_pid = content.pid or None
-            status.recorder_version = recorder_version(home, content) or None
-    finally:
-        os.close(fd)
-
-
-def file_size(path: str) -> int:
-    """Return a file's size; 0 where it has gone meanwhile."""
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
+    """Find out who records."""
+    content, is_held = election.look_at_lock(home)
+    if is_held:
+        status.recorder_pid = content.pid or None
+        status.recorder_version = recorder_version(home, content) or None
 
 
 def lines(status: Status) -> list[tuple[str, str]]:
@@ -117,22 +100,22 @@ def lines(status: Status) -> list[tuple[str, str]]:
     if status.recorder_pid:
         recorder = f"running, pid {status.recorder_pid}, km {status.recorder_version}"
     memory = "in memory" if status.journal_in_memory else "on disk, short-lived, private"
-    kept = f"{console.count(status.events, 'event')} of {console.count(status.sessions, 'session')}"
+    kept = f"{units.count(status.events, 'event')} of {units.count(status.sessions, 'session')}"
     if status.since:
         kept += f" since {console.clock(status.since)}"
     found = [
         ("recording", recording(status)),
         ("recorder", recorder),
-        ("kept", f"{kept}, {console.size(status.size_bytes)}"),
+        ("kept", f"{kept}, {units.size(status.size_bytes)}"),
         (
             "limits",
-            f"{status.retention_days} days, {console.size(status.retention_mb * 1_000_000)}; then the oldest go",
+            f"{status.retention_days} days, {units.size(status.retention_mb * 1_000_000)}; then the oldest go",
         ),
-        ("pending", f"{console.size(status.waiting_bytes)} in the journal" if status.waiting_bytes else "nothing"),
-        ("missing", f"{console.count(status.gaps, 'gap')}; which sessions: km sessions" if status.gaps else "nothing"),
+        ("pending", f"{units.size(status.waiting_bytes)} in the journal" if status.waiting_bytes else "nothing"),
+        ("missing", f"{units.count(status.gaps, 'gap')}; which sessions: km sessions" if status.gaps else "nothing"),
         ("shipped", "nothing: what is recorded stays on this machine"),
         ("store", status.store),
-        ("journal", f"{status.journal} ({memory})"),
+        ("journal", f"{status.journal} ({memory})" if status.journal else "chosen when the next session begins"),
     ]
     if status.moved_aside:
         found.append(("damaged", f"an earlier store was damaged; it was moved to {status.moved_aside}"))
@@ -148,5 +131,5 @@ def recording(status: Status) -> str:
     names = [console.printable(name) for name in status.recording[:MAX_NAMES]]
     if names and status.live_sessions > len(names):
         names.append(f"{status.live_sessions - len(names)} more")
-    sessions = console.count(status.live_sessions, "session")
+    sessions = units.count(status.live_sessions, "session")
     return f"{sessions}: {', '.join(names)}" if names else sessions

@@ -15,8 +15,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from kilometers import console
-from kilometers.commands.events import ARROWS
-from kilometers.core.event import SERVER_TO_CLIENT
+from kilometers.core import units
+from kilometers.core.event import ARROWS, SERVER_TO_CLIENT
 from kilometers.core.timeline import Axis, Line, find_pauses
 from kilometers.drawing import cut
 
@@ -60,7 +60,7 @@ def draw_lines(lines: list[Line], *, began_us: int, width: int) -> Iterator[Text
     yield Text(" ".join([*cells, axis_head(axis, lines, widths.bar)]), "bold")
     for line in lines:
         if line.seq in pauses:
-            yield Text(f"{'':>{widths.seq + widths.at + 4}}┄ {console.duration(pauses[line.seq])} later ┄", "dim")
+            yield Text(f"{'':>{widths.seq + widths.at + 4}}┄ {units.duration(pauses[line.seq])} later ┄", "dim")
         yield draw_line(line, axis, widths, began_us=began_us)
 
 
@@ -84,7 +84,7 @@ def fit(lines: list[Line], *, began_us: int, width: int) -> Widths:
     seq = max([len("SEQ"), *(len(str(line.seq)) for line in lines)])
     at = max([len("AT"), *(len(offset(line.at_us - began_us)) for line in lines)])
     status = max([len("STATUS"), *(cell_len(line.status) for line in lines)])
-    time = max([len("TIME"), *(len(console.duration(line.duration_us)) for line in lines)])
+    time = max([len("TIME"), *(len(units.duration(line.duration_us)) for line in lines)])
     room = width - seq - at - 1 - status - time - 6 * GAP
     named = [line for line in lines if line.kind != "text"]
     wanted = max([MIN_CALL, *(cell_len(label(line)) for line in named)])
@@ -109,7 +109,7 @@ def draw_line(line: Line, axis: Axis, widths: Widths, *, began_us: int) -> Text:
         f"{cut(label(line, is_short=widths.is_short), widths.call)} ", "bold red" if line.kind == "gap" else look(line)
     )
     text.append(f"{cut(line.status, widths.status)} ", style(line))
-    text.append(f"{console.duration(line.duration_us):>{widths.time}} ")
+    text.append(f"{units.duration(line.duration_us):>{widths.time}} ")
     text.append(bar(line, axis, widths.bar), style(line))
     text.rstrip()
     return text
@@ -120,7 +120,7 @@ def label(line: Line, *, is_short: bool = False) -> str:
     if line.kind == "text":
         return console.printable(f"{line.status or 'stderr'}: {line.text}")
     if line.kind == "gap":
-        return "bytes missing" if line.size_bytes is None else f"{console.size(line.size_bytes)} missing"
+        return "bytes missing" if line.size_bytes is None else f"{units.size(line.size_bytes)} missing"
     name = line.target if is_short and line.target else f"{line.label} {line.target}".rstrip()
     if line.kind == "tick":
         several = f" ×{len(line.marks)}" if len(line.marks) > 1 else ""
@@ -182,7 +182,7 @@ def axis_head(axis: Axis, lines: list[Line], width: int) -> str:
     """Return what stands above the bars: how long all of it took, and that idle time is left out."""
     if not lines:
         return ""
-    words = f"{console.duration(axis.end_us - lines[0].at_us)}{', idle time shortened' if axis.is_shortened else ''}"
+    words = f"{units.duration(axis.end_us - lines[0].at_us)}{', idle time shortened' if axis.is_shortened else ''}"
     return words if len(words) <= width else ""
 
 

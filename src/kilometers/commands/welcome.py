@@ -2,16 +2,17 @@
 
 from datetime import UTC, datetime
 
-from kilometers import __version__, console, paths
+from kilometers import __version__, console, paths, shell
 from kilometers.commands.status import Status, read_status, recording
+from kilometers.core import units
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import KilometersError
 from kilometers.queries import StoreReader
 
 FIRST_STEPS = (
-    ("km demo", "see it work: a real client and server, a few seconds, nothing left behind"),
-    ("km doctor", "find the MCP clients of this machine, and what to paste to wrap their servers"),
-    ("km monitor -- COMMAND", "wrap a server by hand"),
+    ("demo", "see it work: a real client and server, a few seconds, nothing left behind"),
+    ("doctor", "find the MCP clients of this machine, and what to paste to wrap their servers"),
+    ("monitor -- COMMAND", "wrap a server by hand"),
 )
 
 
@@ -25,11 +26,12 @@ def run() -> None:
         console.write_line(console.printable(line))
     console.write_line("")
     steps = FIRST_STEPS if latest is None else next_steps(latest)
+    km = shell.typed_km()
     width = max(len(command) for command, _ in steps)
     for command, what in steps:
-        console.write_line(f"  {command:<{width}}  {console.printable(what)}")
+        console.write_line(f"  {km} {command:<{width}}  {console.printable(what)}")
     console.write_line("")
-    console.write_line("All commands: km --help")
+    console.write_line(f"All commands: {km} --help")
 
 
 def find_latest(home: paths.Home) -> SessionSummary | None:
@@ -46,8 +48,8 @@ def summary(status: Status, latest: SessionSummary | None) -> list[str]:
         return [f"Something is wrong: {status.problem}"]
     if latest is None:
         return ["Nothing has been recorded yet."]
-    counts = [console.count(latest.calls, "call"), console.count(latest.errors, "error")]
-    began = console.ago(latest.started_at, now=datetime.now(UTC)) if latest.started_at else ""
+    counts = [units.count(latest.calls, "call"), units.count(latest.errors, "error")]
+    began = units.ago(latest.started_at, now=datetime.now(UTC)) if latest.started_at else ""
     now = f"Recording {recording(status)}." if status.live_sessions else "Nothing is being recorded now."
     return [now, f"The latest session: {latest.name}, {', '.join(counts)}, begun {began}."]
 
@@ -55,8 +57,8 @@ def summary(status: Status, latest: SessionSummary | None) -> list[str]:
 def next_steps(latest: SessionSummary) -> list[tuple[str, str]]:
     """Return what is worth a look."""
     return [
-        ("km show", f"the timeline of {latest.name}"),
-        ("km sessions", "all sessions"),
-        ("km stats", "calls, errors and latencies by tool"),
-        ("km tail", "follow what happens now"),
+        ("show", f"the timeline of {latest.name}"),
+        ("sessions", "all sessions"),
+        ("stats", "calls, errors and latencies by tool"),
+        ("tail", "follow what happens now"),
     ]

@@ -7,11 +7,12 @@ Pure: the caller reads the file and the environment.  Counterpart: config_editor
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
 from kilometers.core import settings
+from kilometers.core.suggestions import suggest
 
 SERVERS = "servers"
 MAX_DIGITS = 18  # what a 64-bit integer holds, as TOML's readers may expect
@@ -160,11 +161,3 @@ def read_value(name: str, text: str) -> str | int:
 def suggest_value(name: str, text: str) -> str:
     """Return a question for the choice that may have been meant; "" where there is none."""
     return suggest(text, settings.CHOICES.get(name, ()))
-
-
-def suggest(text: str, known: Iterable[str]) -> str:
-    """Return a question for what may have been meant; "" where nothing is near."""
-    import difflib
-
-    near = difflib.get_close_matches(text.lower(), list(known), n=1)
-    return f' Did you mean "{near[0]}"?' if near else ""

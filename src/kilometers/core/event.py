@@ -28,6 +28,8 @@ Kind = Literal["request", "response", "error", "notification", "batch", "undecod
 Status = Literal["ok", "error", "tool_error", "cancelled", "input_required"]
 CLIENT_TO_SERVER: Direction = "client_to_server"
 SERVER_TO_CLIENT: Direction = "server_to_client"
+# How a person sees the direction; None: the server's stderr.
+ARROWS: dict[Direction | None, str] = {CLIENT_TO_SERVER: "→", SERVER_TO_CLIENT: "←", None: ""}
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 

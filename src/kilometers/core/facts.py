@@ -11,6 +11,8 @@ import msgspec
 from kilometers.core.event import Implementation, cut_text
 from kilometers.core.frames import ABSENT, id_key, text_of
 
+LATEST_LEGACY = "2025-11-25"  # the last revision with an initialize
+MODERN = "2026-07-28"
 PROTOCOL_VERSION = "io.modelcontextprotocol/protocolVersion"
 CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
 SERVER_INFO = "io.modelcontextprotocol/serverInfo"

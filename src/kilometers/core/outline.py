@@ -3,7 +3,7 @@
 Strings of several lines (what tools answer, mostly) become the lines they are, and JSON inside a string is outlined
 too, both behind a bar.  Numbers stay as they were written, and keys that come twice are both there.
 
-Pure.  Counterpart: commands/payload.py, which draws it.
+Pure.  Counterpart: drawing.py, which draws it.
 """
 
 import json
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
+
+from kilometers.core import units
 
 INDENT = "  "
 BAR = "│ "
@@ -89,7 +91,12 @@ def _items(
         yield [*before, ("mark", f"{opening}{closing}{after}")]
         return
     if depth >= limits.depth:
-        yield [*before, ("mark", opening), ("note", f"… {_count(len(items), word)}"), ("mark", f"{closing}{after}")]
+        yield [
+            *before,
+            ("mark", opening),
+            ("note", f"… {units.count(len(items), word)}"),
+            ("mark", f"{closing}{after}"),
+        ]
         return
     yield [*before, ("mark", opening)]
     indent: Line = [("mark", INDENT * (depth + 1))]
@@ -99,7 +106,7 @@ def _items(
         comma = "," if number < len(items) else ""
         yield from _value(item, limits, [*indent, *name], comma, depth + 1)
     if len(items) > len(shown):
-        yield [*indent, ("note", f"… {_count(len(items) - len(shown), f'more {word}')}")]
+        yield [*indent, ("note", f"… {units.count(len(items) - len(shown), f'more {word}')}")]
     yield [("mark", f"{INDENT * depth}{closing}{after}")]
 
 
@@ -123,7 +130,7 @@ def _string(text: str, limits: Limits, before: Line, after: str, depth: int) -> 
         yield from _block(nested, limits, before, after, depth, note="JSON in a string")
     elif "\n" in text.strip("\n"):
         lines: list[Line] = [[("string", line)] for line in text.split("\n")]
-        yield from _block(lines, limits, before, after, depth, note=_count(len(lines), "line"))
+        yield from _block(lines, limits, before, after, depth, note=units.count(len(lines), "line"))
     else:
         left = len(text) - limits.characters
         shown = json.dumps(text if left <= 0 else text[: limits.characters], ensure_ascii=False)
@@ -137,7 +144,7 @@ def _block(lines: list[Line], limits: Limits, before: Line, after: str, depth: i
     for line in lines[: limits.lines]:
         yield [margin, *((kind, text[: limits.characters]) for kind, text in line)]
     if len(lines) > limits.lines:
-        yield [margin, ("note", f"… {_count(len(lines) - limits.lines, 'more line')}")]
+        yield [margin, ("note", f"… {units.count(len(lines) - limits.lines, 'more line')}")]
 
 
 def _nested(text: str, limits: Limits) -> list[Line] | None:
@@ -150,7 +157,3 @@ def _nested(text: str, limits: Limits) -> list[Line] | None:
         return list(_value(value, inner, [], "", 0)) if isinstance(value, list) else None
     except (ValueError, RecursionError):
         return None
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
