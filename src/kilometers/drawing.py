@@ -1,14 +1,14 @@
 """Drawing lines on a terminal with rich; imported only where something is drawn on one."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
 from kilometers import console
-from kilometers.core.outline import Limits, PieceKind, outline
+from kilometers.core.outline import FOLDED, Limits, PieceKind, outline
 
 STYLES: dict[PieceKind, str] = {
     "key": "cyan",
@@ -38,11 +38,13 @@ def cut(text: str, width: int) -> str:
     return set_cell_size(text, width) if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
 
 
-def draw_json(payload: bytes, limits: Limits) -> Iterator[Text]:
-    """Yield the lines of JSON in colours; as it stands where Python cannot read it."""
+def draw_json(payload: bytes, limits: Limits) -> tuple[list[Text], bool]:
+    """Return the lines of JSON in colours, and whether something was folded; as it is where Python cannot read it."""
     text = payload.decode("utf-8", "replace")
     try:
-        for line in outline(text, limits):
-            yield Text.assemble(*((console.printable(piece), STYLES[kind]) for kind, piece in line))
+        lines = list(outline(text, limits))
     except (ValueError, RecursionError):
-        yield Text(console.printable(text))
+        return [Text(console.printable(text))], False
+    is_folded = any(kind == "note" and FOLDED in piece for line in lines for kind, piece in line)
+    drawn = [Text.assemble(*((console.printable(piece), STYLES[kind]) for kind, piece in line)) for line in lines]
+    return drawn, is_folded

@@ -74,10 +74,15 @@ def find_markers(folder: str) -> dict[str, str]:
         return {}
     for name in names:
         try:
-            with open(os.path.join(folder, name), encoding="utf-8", errors="surrogateescape") as file:
-                markers[name] = file.read(4096)
+            fd = open_to_read(os.path.join(folder, name))
         except OSError:
             continue
+        try:
+            markers[name] = os.read(fd, 4096).decode("utf-8", "surrogateescape")
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
     return markers
 
 

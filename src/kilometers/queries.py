@@ -23,6 +23,7 @@ from kilometers.store import APPLICATION_ID, BUSY_TIMEOUT_MS, SCHEMA_VERSION, SE
 
 PAGE_ROWS = 2_000
 PAGE_BYTES = 4 << 20
+FACTS_BYTES = 64 << 10  # of a wire form: all that stands before its payload
 LOOKAHEAD = 100_000  # how many events are looked at for an answer: a tenth of a second
 MIN_DIGITS = 4  # fewer are no id: a server may be called "a1"
 NO_LIMIT = 2**62  # above every id, time and number of rows
@@ -233,10 +234,11 @@ class StoreReader:
         return 0 if last is None else (int(last) & ((1 << SEQ_BITS) - 1)) + 1
 
     def endings(self, session_no: int, call_seqs: range, *, after_seq: int) -> Iterator[bytes]:
-        """Yield what may have ended calls, from *after_seq* on, within the next LOOKAHEAD events."""
+        """Yield what may have ended calls, from *after_seq* on, within the next LOOKAHEAD events; payloads are cut."""
         base = session_no << SEQ_BITS
         sql = (
-            "SELECT wire FROM (SELECT * FROM events WHERE event_id >= :low AND event_id < :high"
+            f"SELECT substr(wire, 1, {FACTS_BYTES}) FROM"
+            " (SELECT * FROM events WHERE event_id >= :low AND event_id < :high"
             f" ORDER BY event_id LIMIT {LOOKAHEAD})"
             " WHERE duration_us IS NOT NULL AND call_seq BETWEEN :first AND :last"
         )

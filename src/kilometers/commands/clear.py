@@ -92,7 +92,7 @@ def show(choice: Choice) -> None:
     except BrokenPipeError:
         pass  # that nobody reads the list does not change what was asked for
     if len(sessions) > LISTED:
-        console.say(f"… and {len(sessions) - LISTED:,} earlier ones")
+        console.say(f"… and {units.count(len(sessions) - LISTED, 'earlier session')}")
     console.say(total(sessions) if sessions else "Nothing to delete.")
     unshipped = [session for session in sessions if session.unshipped]
     if unshipped:

@@ -75,7 +75,8 @@ def read_pages(store: StoreReader, number: int, seqs: range, *, is_living: bool)
         wanted = range(min(chains, default=page.stop), page.stop)
         later = [decode_for_timeline(wire) for wire in store.endings(number, wanted, after_seq=page.stop)]
         endings = find_endings([*events, *later])
-        answered |= {event.seq for event in endings.values() if event.kind != "notification"}
+        ended_by = {event.seq for event in endings.values() if event.kind != "notification"}
+        answered = {seq for seq in answered | ended_by if seq >= page.stop}
         yield make_lines(events, endings, is_living=is_living)
 
 
@@ -99,9 +100,9 @@ def show_event(store: StoreReader, number: int, event: Event, *, is_full: bool) 
     from kilometers import drawing
 
     console.write_line("")
-    lines = list(drawing.draw_json(bytes(event.payload), UNFOLDED if is_full else Limits()))
+    lines, is_folded = drawing.draw_json(bytes(event.payload), UNFOLDED if is_full else Limits())
     drawing.write(lines)
-    if any("… " in line.plain for line in lines) and not is_full:
+    if is_folded and not is_full:
         console.say("Folded; everything: --full")
 
 

@@ -81,14 +81,18 @@ def read_status(home: paths.Home) -> Status:
     except NothingRecorded:
         pass
     except KilometersError as error:
-        status.problem = str(error)
+        status.problem = status.problem or str(error)
     status.problem = status.problem or config_problem or None
     return status
 
 
 def read_recorder(home: paths.Home, status: Status) -> None:
     """Find out who records."""
-    content, is_held = election.look_at_lock(home)
+    try:
+        content, is_held = election.look_at_lock(home)
+    except OSError as error:
+        status.problem = f"{home.recorder_lock}: {error.strerror}. See: km doctor"
+        return
     if is_held:
         status.recorder_pid = content.pid or None
         status.recorder_version = recorder_version(home, content) or None

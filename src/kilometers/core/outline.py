@@ -16,6 +16,8 @@ from kilometers.core import units
 
 INDENT = "  "
 BAR = "│ "
+FOLDED = "… "  # in front of what is not shown
+TAB = 4
 MAX_INLINE = 60  # characters of a list of plain values on one line
 MIN_NESTED = 24  # characters: a shorter string is no document
 MAX_DEPTH = 100  # however much is unfolded
@@ -94,7 +96,7 @@ def _items(
         yield [
             *before,
             ("mark", opening),
-            ("note", f"… {units.count(len(items), word)}"),
+            ("note", f"{FOLDED}{units.count(len(items), word)}"),
             ("mark", f"{closing}{after}"),
         ]
         return
@@ -106,7 +108,7 @@ def _items(
         comma = "," if number < len(items) else ""
         yield from _value(item, limits, [*indent, *name], comma, depth + 1)
     if len(items) > len(shown):
-        yield [*indent, ("note", f"… {units.count(len(items) - len(shown), f'more {word}')}")]
+        yield [*indent, ("note", f"{FOLDED}{units.count(len(items) - len(shown), f'more {word}')}")]
     yield [("mark", f"{INDENT * depth}{closing}{after}")]
 
 
@@ -129,12 +131,13 @@ def _string(text: str, limits: Limits, before: Line, after: str, depth: int) -> 
     if nested is not None:
         yield from _block(nested, limits, before, after, depth, note="JSON in a string")
     elif "\n" in text.strip("\n"):
-        lines: list[Line] = [[("string", line)] for line in text.split("\n")]
+        shown_lines = text.replace("\r\n", "\n").expandtabs(TAB).split("\n")
+        lines: list[Line] = [[("string", line)] for line in shown_lines]
         yield from _block(lines, limits, before, after, depth, note=units.count(len(lines), "line"))
     else:
         left = len(text) - limits.characters
         shown = json.dumps(text if left <= 0 else text[: limits.characters], ensure_ascii=False)
-        more: Line = [("note", f" … {left:,} more characters")] if left > 0 else []
+        more: Line = [("note", f" {FOLDED}{left:,} more characters")] if left > 0 else []
         yield [*before, ("string", shown), *more, ("mark", after)]
 
 
@@ -144,7 +147,7 @@ def _block(lines: list[Line], limits: Limits, before: Line, after: str, depth: i
     for line in lines[: limits.lines]:
         yield [margin, *((kind, text[: limits.characters]) for kind, text in line)]
     if len(lines) > limits.lines:
-        yield [margin, ("note", f"… {units.count(len(lines) - limits.lines, 'more line')}")]
+        yield [margin, ("note", f"{FOLDED}{units.count(len(lines) - limits.lines, 'more line')}")]
 
 
 def _nested(text: str, limits: Limits) -> list[Line] | None:
