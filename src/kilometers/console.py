@@ -16,6 +16,7 @@ import msgspec
 from kilometers.core import units
 
 DEFAULT_WIDTH = 80
+MAX_WIDTH = 500
 PATIENCE_S = 0.5
 UPDATE_EVERY_S = 0.1
 STATUS_STYLES = {
@@ -80,7 +81,7 @@ def status_style(status: str) -> str:
 
 def width() -> int:
     """Return how wide the terminal is, in cells."""
-    return shutil.get_terminal_size().columns
+    return min(MAX_WIDTH, shutil.get_terminal_size().columns)
 
 
 def printable(text: str) -> str:

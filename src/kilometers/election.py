@@ -36,7 +36,7 @@ PASSED_VARIABLES = (
 class LockFile:
     """What recorder.lock says."""
 
-    __slots__ = ("boot_id", "command", "failures", "journal", "pid", "started_ns", "version")
+    __slots__ = ("boot_id", "command", "failures", "journal", "pid", "schema", "started_ns", "version")
 
     def __init__(self, fields: dict[str, list[str]]) -> None:
         def first(name: str) -> str:
@@ -49,6 +49,8 @@ class LockFile:
         self.boot_id = first("boot_id")
         self.journal = first("journal")
         self.pid = read_number(fields, "pid") or 0
+        self.schema = read_number(fields, "schema") or 0
+        """Of the store that the recorder keeps; 0 = it is of a km that does not say."""
 
     def pack(self) -> bytes:
         """Return the file's bytes."""
@@ -61,6 +63,7 @@ class LockFile:
                 ("boot_id", self.boot_id),
                 ("journal", self.journal),
                 ("pid", str(self.pid)),
+                ("schema", str(self.schema)),
             ]
         )
 

@@ -84,8 +84,12 @@ class StoreReader:
     def __init__(self, home: Home) -> None:
         """Open the store.  Raises KilometersError where there is none, or it cannot be read."""
         path = home.store_file
-        if not os.path.exists(path):
-            raise NothingRecorded
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            raise NothingRecorded from None
+        except OSError as error:
+            raise KilometersError(f"the store {path} cannot be read: {error.strerror}.", "See: km doctor") from error
         try:
             self.connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
             self.connection.set_busy_timeout(BUSY_TIMEOUT_MS)

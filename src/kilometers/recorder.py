@@ -24,7 +24,7 @@ from kilometers.machine import boot_id, machine_id, memory_identity
 from kilometers.poison import PoisonNote
 from kilometers.recording import STEP_BYTES, Recording
 from kilometers.retention import Retention
-from kilometers.store import Store, StoreDamaged, StoreTooNew, make_ballast, move_aside
+from kilometers.store import SCHEMA_VERSION, Store, StoreDamaged, StoreTooNew, make_ballast, move_aside
 from kilometers.watch import Watcher
 
 if sys.platform != "win32":
@@ -342,6 +342,7 @@ class Recorder:
         content = election.read_lock(self.lock_fd)
         election.name_newest(content)
         content.pid = os.getpid()
+        content.schema = SCHEMA_VERSION
         content.boot_id = boot_id()
         content.journal = memory_identity(self.home)
         content.failures = content.failures if failures is None else failures

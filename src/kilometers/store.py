@@ -342,7 +342,7 @@ def make_ballast(path: str) -> None:
     if os.path.exists(path):
         return
     try:
-        with open(path, "xb") as file:
+        with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(bytes(BALLAST_BYTES))
     except OSError:
         if os.path.exists(path):

@@ -221,7 +221,17 @@ def test_program_that_must_be_there_is_the_one_that_the_client_starts_as_km(
     ],
 )
 def test_km_is_put_around_a_server_once(command: list[str], wrapped: list[str]) -> None:
-    assert wrap(command, KM) == wrapped
+    assert wrap(command, KM, name="x") == wrapped
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("notes", ["--name", "notes"]), ("server", []), ("--all", []), ("", []), ("naïve\n", [])],
+)
+def test_km_is_told_the_clients_name_where_it_would_find_another_one(name: str, named: list[str]) -> None:
+    assert wrap(["npx", "-y", "@acme/server"], KM, name=name) == [
+        *KM, "monitor", *named, "--", "npx", "-y", "@acme/server",
+    ]  # fmt: skip
 
 
 def test_entry_of_json_reads_well() -> None:
@@ -231,7 +241,7 @@ def test_entry_of_json_reads_well() -> None:
         '"x": {\n'
         '  "command": "/opt/km/bin/km",\n'
         '  "args": [\n'
-        '    "monitor", "--", "npx", "-y",\n'
+        '    "monitor", "--name", "x", "--", "npx", "-y",\n'
         '    "@scope/server-of-a-rather-long-name",\n'
         '    "/home/me/My Documents"\n'
         "  ]\n"
@@ -243,7 +253,8 @@ def test_entry_of_toml_reads_well() -> None:
     text = entry(server("C:\\x.exe", name="my server"), ["C:\\km\\km.exe"], Form.CODEX)
 
     assert text == (
-        '[mcp_servers."my server"]\ncommand = "C:\\\\km\\\\km.exe"\nargs = ["monitor", "--", "C:\\\\x.exe"]'
+        '[mcp_servers."my server"]\ncommand = "C:\\\\km\\\\km.exe"\n'
+        'args = ["monitor", "--name", "my server", "--", "C:\\\\x.exe"]'
     )
 
 
@@ -253,7 +264,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 @given(st.lists(WORDS, max_size=8), WORDS)
 def test_entry_says_the_same_to_the_client(words: list[str], name: str) -> None:
     wanted = server("npx", *words, name=name)
-    command = [*KM, "monitor", "--", "npx", *words]
+    command = wrap(["npx", *words], KM, name=name)
 
     as_json = json.loads(f"{{{entry(wanted, KM, Form.MCP_SERVERS)}}}")[name]
     as_toml = tomllib.loads(entry(wanted, KM, Form.CODEX))["mcp_servers"][name]

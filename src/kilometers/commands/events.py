@@ -17,7 +17,7 @@ TERMINAL_LIMIT = 100
 def run(session: str | None, wanted: EventFilter, *, limit: int | None, with_all: bool, as_json: bool) -> None:
     """Print the events: in their order; with --search newest first, each as soon as it is found."""
     store = open_store()
-    number = None if with_all and session is None else store.find_session(session)[0]
+    number = None if with_all and not session else store.find_session(session or None)[0]
     progress = console.ProgressLine()
     store.on_page = lambda at_us: progress.say(f"searching… back to {console.clock(at_time(at_us * 1000))}")
     is_search, is_page = wanted.search is not None, limit is None and console.is_drawn() and not as_json

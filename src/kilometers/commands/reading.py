@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from kilometers import __version__, console, election, journal_reader, locks, paths
+from kilometers import console, election, journal_reader, locks, paths
 from kilometers.core.event import microseconds
 from kilometers.errors import EXIT_USAGE, KilometersError
-from kilometers.log_reader import recorder_version
 from kilometers.queries import EventFilter, StoreReader
 from kilometers.store import SCHEMA_VERSION
 
@@ -51,12 +50,12 @@ def bring_up_to_date(home: paths.Home) -> None:
 
 
 def is_recorder_ours(home: paths.Home) -> bool:
-    """Whether a recorder of this version works."""
+    """Whether a recorder works that keeps a store as this km does."""
     try:
         content, is_held = election.look_at_lock(home)
     except OSError:
         return False
-    return is_held and recorder_version(home, content) == __version__
+    return is_held and content.schema == SCHEMA_VERSION
 
 
 def start_recorder(home: paths.Home) -> bool:

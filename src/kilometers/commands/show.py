@@ -144,7 +144,8 @@ def header(summary: SessionSummary) -> list[list[str]]:
     parties = [f"{party.name} {party.version}".strip() for party in (summary.client, summary.server) if party]
     took = ""
     if summary.started_at and summary.ended_at:
-        took = units.duration(microseconds(summary.ended_at) - microseconds(summary.started_at))
+        took_us = microseconds(summary.ended_at) - microseconds(summary.started_at)
+        took = units.duration(took_us) if took_us >= 0 else ""  # the clock was set back
     named = {
         "calls": summary.calls,
         "errors": summary.errors,

@@ -41,7 +41,7 @@ def follow(session: str | None, wanted: EventFilter, *, last: int) -> Iterator[l
     except NothingRecorded:
         console.say("Waiting for the first session. Wrap a server: km monitor -- COMMAND")
         before: list[bytes] = []
-        follower = Follower(home, wanted, name=session)
+        follower = Follower(home, wanted, name=session or None)
     else:
         follower, before = begin(home, store, session, wanted, last=last)
     yield before
@@ -60,7 +60,7 @@ def begin(
 ) -> tuple[Follower, list[bytes]]:
     """Return a follower of what comes from now on, and the events that went before: since a time, or the last ones."""
     number, follower = None, Follower(home, wanted)
-    if session is not None:
+    if session:
         number, summary = store.find_session(session)
         if summary.name == session:
             follower = Follower(home, wanted, name=session)

@@ -21,6 +21,9 @@ from enum import Enum
 import msgspec
 
 from kilometers.core.redact import redact_command
+from kilometers.core.server_name import server_name
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
 
 URL_KEYS = ("url", "httpUrl", "serverUrl")
 REMOTE_TYPES = ("http", "sse", "streamable-http", "streamableHttp", "ws")
@@ -166,10 +169,16 @@ def km_program(command: list[str]) -> str | None:
     return command[0] if at is not None and (at == 1 or command[at - 2 : at] == MODULE_WORDS) else None
 
 
-def wrap(command: list[str], km: list[str]) -> list[str]:
-    """Return the command line with *km* around the server, in place of the km that may be there already."""
+def wrap(command: list[str], km: list[str], *, name: str) -> list[str]:
+    """Return the command line with *km* around the server, in place of the km that may be there already.
+
+    *name*: what the client calls the server; km is told where it would find another one in the command.
+    """
     at = _find_monitor(command)
-    return [*km, "monitor", "--", *command] if at is None else [*km, *command[at:]]
+    if at is not None:
+        return [*km, *command[at:]]
+    named = ["--name", name] if PLAIN_NAME.fullmatch(name) and server_name(command) != name else []
+    return [*km, "monitor", *named, "--", *command]
 
 
 def _find_monitor(words: list[str]) -> int | None:
@@ -187,7 +196,7 @@ def _is_km(word: str) -> bool:
 def entry(server: Server, km: list[str], form: Form) -> str:
     """Return what to paste in place of a server's entry, in the file's own format; without its `env`."""
     is_toml = form is Form.CODEX
-    words = [quote(word, is_toml=is_toml) for word in redact_command(wrap(server.command, km))]
+    words = [quote(word, is_toml=is_toml) for word in redact_command(wrap(server.command, km, name=server.name))]
     if is_toml:
         key = server.name if _BARE_KEY.fullmatch(server.name) else quote(server.name, is_toml=True)
         return f"[mcp_servers.{key}]\ncommand = {words[0]}\nargs = {_array(words[1:], '')}"
