@@ -67,7 +67,7 @@ def read_statistics(store: StoreReader, by: str, *, since_us: int | None, server
     if store.version < ROLLUPS_SINCE:
         raise KilometersError(
             "the store is still that of an older km, which keeps no statistics.",
-            "End the servers that it wraps (restart your MCP client), then try again; or see: km doctor",
+            "End the servers that it wraps (restart your MCP client), and try again ten seconds later.",
         )
     sessions = {number: (name, client) for number, name, client in store.rows(SESSIONS, {"server": server})}
     groups: dict[tuple[str, ...], Rollup] = {}
