@@ -1,7 +1,8 @@
-"""Start-up: from the exec of a command to the server's first instruction."""
+"""Start-up: from the exec of a command to the server's first instruction; and `km demo` from its first to its last."""
 
 import subprocess
 import sys
+import time
 
 import msgspec
 
@@ -9,6 +10,7 @@ from bench.figures import MILLISECOND_NS, Figure, median, milliseconds
 from bench.sessions import Run
 
 TARGET_NS = 40 * MILLISECOND_NS
+DEMO_TARGET_NS = 5_000 * MILLISECOND_NS
 EXEC_FROM_PYTHON = "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
 
 
@@ -37,7 +39,7 @@ def measure(run: Run) -> list[Figure]:
         for name, wrapper in wrappers.items():
             taken_ns[name].append(start_once(run, wrapper))
         run.settle()
-    return [compare(name, taken_ns, run) for name in taken_ns if name != "direct"]
+    return [*(compare(name, taken_ns, run) for name in taken_ns if name != "direct"), *measure_demo(run)]
 
 
 def start_once(run: Run, wrapper: list[str]) -> int:
@@ -61,3 +63,30 @@ def compare(name: str, taken_ns: dict[str, list[int]], run: Run) -> Figure:
         target=f"native ≤ {milliseconds(TARGET_NS)}" if is_km else "",
         is_met=middle_ns <= TARGET_NS if is_km and run.programs.is_km_native else None,
     )
+
+
+def measure_demo(run: Run) -> list[Figure]:
+    """Time the demo, which is a newcomer's first impression, beside the smallest command."""
+    if run.programs.km is None:
+        return []
+    demo_ns, version_ns = (
+        median([time_command(run, [run.programs.km, command]) for _ in range(run.pick(5, 1))])
+        for command in ("demo", "version")
+    )
+    return [
+        Figure(
+            what="km demo",
+            value=milliseconds(demo_ns),
+            baseline=f"km version {milliseconds(version_ns)}",
+            ratio=demo_ns / version_ns,
+            target=f"≤ {milliseconds(DEMO_TARGET_NS)}",
+            is_met=demo_ns <= DEMO_TARGET_NS,
+        )
+    ]
+
+
+def time_command(run: Run, command: list[str]) -> int:
+    """Return the nanoseconds until a command has ended."""
+    start_ns = time.monotonic_ns()
+    subprocess.run(command, env=run.environment(), stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic_ns() - start_ns

@@ -18,6 +18,7 @@ from kilometers import election, journal_reader, locks, paths
 from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, chain_hash, decode
 from kilometers.core.pairing import OPPOSITE
 from kilometers.store import SEQ_BITS
+from relay.wrapped import environment_of
 
 SERVER = [sys.executable, "-S", "-E", str(Path(__file__).parent / "answering_server.py")]
 KM = [sys.executable, "-E", "-P", "-m", "kilometers"]
@@ -46,7 +47,7 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=start_new_session,
-            env={"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(home), **(environment or {})},
+            env={**environment_of(home), **(environment or {})},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -144,6 +145,8 @@ class Sessions:
     def __init__(self, home: Path) -> None:
         self.folder = home
         self.home = paths.Home(str(home), str(home / "config.toml"))
+        self.environment = environment_of(home)
+        """What a command needs to find this home, and nothing else."""
         self.clients: list[Client] = []
 
     def start(self, **options: Any) -> Client:
@@ -214,8 +217,7 @@ class Sessions:
 
     def km(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run a km command in this home."""
-        environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(self.folder)}
-        return subprocess.run([*KM, *arguments], env=environment, capture_output=True, timeout=60, check=False)
+        return subprocess.run([*KM, *arguments], env=self.environment, capture_output=True, timeout=60, check=False)
 
     def wait_until_recorded(self, timeout_s: float = 30) -> dict[str, Recorded]:
         """Return every session, once all have ended in the store and no journal is left."""

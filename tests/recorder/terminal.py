@@ -1,5 +1,6 @@
 """A program on a terminal of its own: what a person would see and type."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -8,20 +9,20 @@ import struct
 import subprocess
 import termios
 import time
-from typing import Self
+from typing import Any, Self
 
 
 class Terminal:
-    """A process whose stdin, stdout and stderr are a pseudo-terminal."""
+    """A process on a pseudo-terminal: stdin, stdout and stderr, but for those that *popen* puts elsewhere."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], *, columns: int = 80) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], *, columns: int = 80, **popen: Any) -> None:
         self.shown = ""
         """Everything that was written so far."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._fd, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        self.process = subprocess.Popen(
-            command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, start_new_session=True
-        )
+        popen = {"stdin": theirs, "stdout": theirs, "stderr": theirs, **popen}
+        self.process = subprocess.Popen(command, env=environment, start_new_session=True, **popen)
         os.close(theirs)
 
     def __enter__(self) -> Self:
@@ -30,6 +31,9 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
         os.close(self._fd)
 
     def type(self, text: str) -> None:
@@ -54,8 +58,8 @@ class Terminal:
         if not select.select([self._fd], [], [], 0.1)[0]:
             return True
         try:
-            data = os.read(self._fd, 1 << 16)
+            written = os.read(self._fd, 1 << 16)
         except OSError:  # EIO: all have closed it
-            return False
-        self.shown += data.decode("utf-8", "replace")
-        return bool(data)
+            written = b""
+        self.shown += self._decoder.decode(written, final=not written)
+        return bool(written)

@@ -1,94 +1,23 @@
-"""`km clear`: what is deleted is gone, everything else is untouched, whatever else is going on."""
+"""`km clear`: what goes, what stays, what is asked and said."""
 
 import json
 import os
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import apsw
 import pytest
 
-from faults.disk_faults import DiskFaults, Mode
-from kilometers.core import journal
-from kilometers.core.session import new_state
-from kilometers.core.session_id import make_session_id, short_id
-from kilometers.core.summary import summarize
-from kilometers.store import BALLAST_BYTES, SCHEMA_VERSION, SEQ_BITS, Store, make_ballast
-from recorder.sessions import KM, Sessions, assert_equation, wait_until
+from kilometers.core.session_id import short_id
+from recorder.clear_runs import SECRET, check_store, clear, execute, fill, names, write_sessions
+from recorder.sessions import KM, Sessions
 from recorder.terminal import Terminal
-from screens.scripted_store import ScriptedStore
-
-SECRET = "what-nobody-should-find-again"
-HOUR_NS = 3_600_000_000_000
 
 
 @pytest.fixture
 def stored(home: Path, sessions: Sessions) -> Sessions:
-    """A home with three sessions of alpha (12, 11 and 10 days old), one of beta (2 h) and one of gamma that runs."""
-    scripted = ScriptedStore(home)
-    message = f'{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"p":"{SECRET}"}}}}\n'.encode()
-    steps = [(1.0, journal.CLIENT_TO_SERVER, message)] * 3
-    for name, age_h in (("alpha", 288), ("alpha", 264), ("alpha", 240), ("beta", 2)):
-        scripted.add(steps, begin_ns=time.time_ns() - age_h * HOUR_NS, name=name, end_after_ms=5)
-    scripted.add(steps, begin_ns=time.time_ns() - HOUR_NS, name="gamma")
-    scripted.close()
+    write_sessions(home)
     return sessions
-
-
-def fill(sessions: Sessions, *, count: int, events: int = 300) -> None:
-    """Make a store with so many sessions that have ended, of so many events of 1 kB."""
-    store = Store(sessions.home.store_file)
-    for _ in range(count):
-        ended_us = time.time_ns() // 1000
-        session_id = make_session_id(ended_us * 1000, os.urandom(10))
-        state = new_state(session_id)
-        state.started_ns = state.ended_ns = ended_us * 1000
-        state.next_seq, state.kept_bytes = events, events * 1000
-        with store.transaction():
-            number = store.add_session(state, journal_id=session_id, continues=None, install_id="")
-            store.save_session(number, state, summarize(state, is_ended=True))
-            rows = ((number << SEQ_BITS | seq, ended_us) for seq in range(events))
-            store.connection.executemany(
-                "INSERT INTO events (event_id, at_us, kind, wire, hash) VALUES (?, ?, 'log', zeroblob(1000), x'')", rows
-            )
-    store.close()
-
-
-def variables(sessions: Sessions) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder)}
-
-
-def clear(sessions: Sessions, *arguments: str) -> str:
-    """Run `km clear`, which works, and return what it says on stderr."""
-    done = sessions.km("clear", *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stderr.decode()
-
-
-def names(sessions: Sessions) -> list[str]:
-    return sessions.column("SELECT name FROM sessions ORDER BY started_at_us")
-
-
-def execute(sessions: Sessions, sql: str) -> None:
-    connection = apsw.Connection(sessions.home.store_file)
-    connection.set_busy_timeout(5_000)
-    connection.execute(sql)
-    connection.close()
-
-
-def check_store(sessions: Sessions) -> None:
-    """The store is sound, and nothing is left of sessions that are gone."""
-    assert sessions.column("PRAGMA integrity_check") == ["ok"]
-    for table, number in (
-        ("events", f"event_id >> {SEQ_BITS}"),
-        ("open_calls", "session_no"),
-        ("shipping", "session_no"),
-        ("rollups", "session_no"),
-    ):
-        orphans = f"SELECT count(*) FROM {table} WHERE {number} NOT IN (SELECT session_no FROM sessions)"
-        assert sessions.count(orphans) == 0, table
 
 
 @pytest.mark.parametrize("arguments", [[], ["--yes"], ["alpha", "--all"], ["--all", "--older-than", "7d"]])
@@ -173,7 +102,7 @@ def test_without_a_terminal_nothing_goes_unless_confirmed(stored: Sessions) -> N
 
 @pytest.mark.parametrize(("answer", "status", "left"), [("y", 0, 1), ("n", 1, 5), ("", 1, 5), ("\x04", 130, 5)])
 def test_terminal_is_asked(stored: Sessions, answer: str, status: int, left: int) -> None:
-    with Terminal([*KM, "clear", "--all"], variables(stored)) as terminal:
+    with Terminal([*KM, "clear", "--all"], stored.environment) as terminal:
         terminal.wait_for("Delete 4 sessions? [y/N]")
         terminal.type(answer if answer == "\x04" else f"{answer}\n")
 
@@ -187,7 +116,7 @@ def test_ten_are_listed_and_the_rest_is_counted(sessions: Sessions) -> None:
     done = sessions.km("clear", "--all", "--dry-run")
 
     assert done.stdout.count(b"\n") == 10
-    assert "and 3 earlier ones" in done.stderr.decode()
+    assert "and 3 earlier sessions" in done.stderr.decode()
 
 
 def test_what_was_not_shipped_is_named(stored: Sessions) -> None:
@@ -231,107 +160,6 @@ def test_disk_gets_its_room_back(sessions: Sessions) -> None:
     assert f"went from {before_bytes / 1e6:.3g} MB to" in said
 
 
-def test_recorder_at_work_is_not_held_up(sessions: Sessions) -> None:
-    fill(sessions, count=60)
-    client = sessions.start()
-    client.call(1)
-    client.wait_for_answers(1)
-    clearing = subprocess.Popen([*KM, "clear", "--all", "--yes"], env=variables(sessions), stdout=subprocess.DEVNULL)
-    number = 1
-    while clearing.poll() is None:
-        number += 1
-        client.call(number)
-        client.wait_for_answers(number)
-    client.end()
-
-    assert clearing.returncode == 0
-    assert number > 20
-    assert_equation([client], sessions.wait_until_recorded())
-    assert b"cannot be written" not in Path(sessions.home.log_file).read_bytes()
-    check_store(sessions)
-
-
-def test_two_at_once_delete_everything_once(sessions: Sessions) -> None:
-    fill(sessions, count=30)
-    command = [*KM, "clear", "--all", "--yes"]
-    both = [
-        subprocess.Popen(command, env=variables(sessions), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-
-    said = [one.communicate(timeout=60)[1] for one in both]
-
-    assert [one.returncode for one in both] == [0, 0], said
-    assert names(sessions) == []
-    check_store(sessions)
-
-
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
-def test_what_is_broken_off_is_finished_by_the_next(sessions: Sessions, sent: signal.Signals, status: int) -> None:
-    fill(sessions, count=100)
-    clearing = subprocess.Popen(
-        [*KM, "clear", "--all", "--yes"], env=variables(sessions), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    wait_until(lambda: sessions.count("SELECT count(*) FROM sessions") < 98, 20)
-    clearing.send_signal(sent)
-    _, said = clearing.communicate(timeout=20)
-
-    assert clearing.returncode == status
-    assert 0 < len(names(sessions)) < 98
-    assert (b"Deleted " in said) == (sent == signal.SIGINT)
-    check_store(sessions)
-    clear(sessions, "--all", "--yes")
-    assert names(sessions) == []
-    check_store(sessions)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE sessions SET ended_at_us = NULL WHERE name = 'beta'",
-        "UPDATE sessions SET session_id = 'another', name = 'beta' WHERE name = 'beta'",
-    ],
-)
-def test_session_that_changes_while_a_person_thinks_is_kept_whole(stored: Sessions, change: str) -> None:
-    with Terminal([*KM, "clear", "--all"], variables(stored)) as terminal:
-        terminal.wait_for("[y/N]")
-        execute(stored, change)
-        terminal.type("y\n")
-
-        assert terminal.wait() == 0
-    assert "1 session had gone or come back to life meanwhile" in terminal.shown
-    assert names(stored) == ["beta", "gamma"]
-    assert stored.count("SELECT count(*) FROM events") == 6
-
-
-def test_session_that_gets_a_journal_while_a_person_thinks_is_kept(stored: Sessions) -> None:
-    (beta,) = stored.column("SELECT session_id FROM sessions WHERE name = 'beta'")
-    with Terminal([*KM, "clear", "beta"], variables(stored)) as terminal:
-        terminal.wait_for("[y/N]")
-        os.makedirs(stored.home.journal_folder, mode=0o700)
-        Path(stored.home.marker(beta)).write_text(stored.home.journal_folder)
-        terminal.type("y\n")
-
-        assert terminal.wait() == 0
-    assert "beta" in names(stored)
-    Path(stored.home.marker(beta)).unlink()
-
-
-def test_session_that_is_still_being_recorded_is_kept(stored: Sessions) -> None:
-    (beta,) = stored.column("SELECT session_id FROM sessions WHERE name = 'beta'")
-    os.makedirs(stored.home.journal_folder, mode=0o700)
-    Path(stored.home.marker(beta)).write_text(stored.home.journal_folder)
-    lock = stored.hold_recorder_lock()
-
-    said = clear(stored, "--all", "--dry-run")
-
-    Path(stored.home.marker(beta)).unlink()
-    os.close(lock)
-    assert "2 sessions kept, still running or being recorded: gamma" in said
-    assert f"beta {short_id(beta)}" in said
-    assert "3 sessions with 9 events" in said
-
-
 def test_session_begun_in_the_home_that_was_copied_can_go(stored: Sessions) -> None:
     execute(stored, "INSERT INTO meta (key, value) VALUES ('install_id', 'of the copy')")
 
@@ -340,86 +168,10 @@ def test_session_begun_in_the_home_that_was_copied_can_go(stored: Sessions) -> N
     assert names(stored) == []
 
 
-def test_journal_that_waits_is_recorded_and_then_deleted(sessions: Sessions) -> None:
-    first = sessions.start()
-    first.call(1)
-    first.wait_for_answers(1)
-    wait_until(sessions.recorded, 20)
-    client = sessions.start()
-    os.kill(sessions.wait_for_recorder(), signal.SIGSTOP)
-    client.call(1)
-    client.wait_for_answers(1)
-    client.end()
-    first.end()
-    sessions.kill_recorder()
-
-    said = clear(sessions, "--all", "--yes")
-
-    assert "Deleted 2 sessions" in said
-    assert names(sessions) == []
-    assert sessions.wait_until_recorded() == {}
-
-
-@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
-def test_store_of_another_schema_is_left_alone(stored: Sessions, version: int) -> None:
-    execute(stored, f"PRAGMA user_version = {version}")
-    lock = stored.hold_recorder_lock()  # as another km's recorder
-
-    done = stored.km("clear", "--all", "--yes")
-
-    os.close(lock)
-    assert done.returncode == 1
-    assert b"km" in done.stderr
-    assert stored.count("PRAGMA user_version") == version
-    assert len(names(stored)) == 5
-
-
-@pytest.mark.parametrize("mode", ["enospc", "eio", "erofs"])
-def test_store_that_cannot_be_written_is_named_and_can_be_cleared_later(
-    stored: Sessions, fault_library: Path, mode: Mode
-) -> None:
-    command = [*KM, "clear", "--all"]
-    with (
-        DiskFaults(stored.folder, library=fault_library) as faults,
-        Terminal(command, {**variables(stored), **faults.env()}) as terminal,
-    ):
-        terminal.wait_for("[y/N]")
-        faults.set(mode)
-        terminal.type("y\n")
-
-        assert terminal.wait() == 1
-    assert "cannot be cleared" in terminal.shown
-    assert len(names(stored)) == 5
-    clear(stored, "--all", "--yes")
-    assert names(stored) == ["gamma"]
-
-
-def test_full_disk_takes_the_ballast_and_gives_it_back(stored: Sessions, fault_library: Path) -> None:
-    ballast = Path(stored.home.ballast)
-    make_ballast(str(ballast))
-    holder = apsw.Connection(stored.home.store_file)  # as a recorder: the store is open before the disk is full
-    holder.execute("SELECT 1 FROM sessions").fetchall()
-    command = [*KM, "clear", "--all"]
-    with (
-        DiskFaults(stored.folder, library=fault_library) as faults,
-        Terminal(command, {**variables(stored), **faults.env()}) as terminal,
-    ):
-        terminal.wait_for("[y/N]")
-        faults.set("enospc")
-        terminal.type("y\n")
-        terminal.wait()
-
-    assert "disk is full" in terminal.shown
-    assert not ballast.exists()
-    clear(stored, "--all", "--yes")
-    assert ballast.stat().st_size == BALLAST_BYTES
-    holder.close()
-
-
 def test_list_that_nobody_reads_does_not_keep_it_from_deleting(stored: Sessions) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    done = subprocess.run([*KM, "clear", "--all", "--yes"], env=variables(stored), stdout=theirs, check=False)
+    done = subprocess.run([*KM, "clear", "--all", "--yes"], env=stored.environment, stdout=theirs, check=False)
     os.close(theirs)
 
     assert done.returncode == 0

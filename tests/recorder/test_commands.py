@@ -1,8 +1,6 @@
 """The reading commands, on a store that real sessions made."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +10,7 @@ from typing import Any
 import pytest
 
 from recorder.sessions import KM, Sessions
-from relay.wrapped import end_survivors, ram_folders
+from relay.wrapped import home_in
 
 DISCOVER = b'{"jsonrpc":"2.0","id":"server-discover-probe-1","method":"server/discover","params":{}}\n'
 
@@ -20,28 +18,23 @@ DISCOVER = b'{"jsonrpc":"2.0","id":"server-discover-probe-1","method":"server/di
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
     """A home with a session of tool calls, a probe, and a session that still runs."""
-    home = tmp_path_factory.mktemp("commands") / "home"
-    home.mkdir(mode=0o700)
-    folders = ram_folders(home)
-    sessions = Sessions(home)
-    calls = sessions.start()
-    for number, tool in enumerate(("get-sum", "get-time", "echo")):
-        calls.write(
-            b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b"}}\n' % (number, tool.encode())
-        )
-        calls.wait_for_answers(number + 1)
-    calls.write(b"not json\n")
-    calls.end()
-    sessions.wait_until_recorded()
-    probe = sessions.start()
-    probe.write(DISCOVER)
-    probe.end()
-    sessions.wait_until_recorded()
-    yield sessions
-    sessions.close()
-    end_survivors(home)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    with home_in(tmp_path_factory.mktemp("commands")) as home:
+        sessions = Sessions(home)
+        calls = sessions.start()
+        for number, tool in enumerate(("get-sum", "get-time", "echo")):
+            calls.write(
+                b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b"}}\n' % (number, tool.encode())
+            )
+            calls.wait_for_answers(number + 1)
+        calls.write(b"not json\n")
+        calls.end()
+        sessions.wait_until_recorded()
+        probe = sessions.start()
+        probe.write(DISCOVER)
+        probe.end()
+        sessions.wait_until_recorded()
+        yield sessions
+        sessions.close()
 
 
 def lines(sessions: Sessions, *arguments: str) -> list[Any]:
@@ -161,8 +154,7 @@ def test_status_counts_what_is_there(recorded: Sessions) -> None:
 
 def test_closed_pipe_ends_quietly(recorded: Sessions) -> None:
     command = f"{sys.executable} -E -P -m kilometers events --json | head -n 1"
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(recorded.folder)}
-    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, check=True)
+    done = subprocess.run(["sh", "-c", command], env=recorded.environment, capture_output=True, check=True)
 
     assert json.loads(done.stdout)["seq"] == 0
     assert done.stderr == b""
@@ -170,7 +162,7 @@ def test_closed_pipe_ends_quietly(recorded: Sessions) -> None:
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "en_US.ISO-8859-1", ""])
 def test_any_locale_gets_utf_8(recorded: Sessions, locale: str) -> None:
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(recorded.folder), "LC_ALL": locale}
+    environment = {**recorded.environment, "LC_ALL": locale}
     done = subprocess.run([*KM, "events"], env=environment, capture_output=True, timeout=60, check=True)
 
     assert "→" in done.stdout.decode()

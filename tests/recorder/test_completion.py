@@ -14,7 +14,7 @@ import pytest
 from recorder.sessions import KM, Sessions, wait_until
 from recorder.terminal import Terminal
 from relay.wrapped import KM as KM_PATH
-from relay.wrapped import end_survivors, ram_folders
+from relay.wrapped import home_in
 
 ODD_NAMES = ("with a space", "$(touch hacked)", "semi;colon", "--all", "a:b", "tab\tname", "esc\x1b[31m")
 
@@ -22,25 +22,20 @@ ODD_NAMES = ("with a space", "$(touch hacked)", "semi;colon", "--all", "a:b", "t
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
     """A home with sessions of the servers alpha, then some with names that shells do not leave alone, then beta."""
-    home = tmp_path_factory.mktemp("completion") / "home"
-    home.mkdir(mode=0o700)
-    folders = ram_folders(home)
-    sessions = Sessions(home)
-    for name in ("alpha", *ODD_NAMES, "beta"):
-        command = [*KM, "monitor", f"--name={name}", "--", "cat"]
-        subprocess.run(
-            command, input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n', env=variables(sessions), check=True
-        )
-        sessions.wait_until_recorded()
-    sessions.kill_recorder()
-    yield sessions
-    end_survivors(home)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    with home_in(tmp_path_factory.mktemp("completion")) as home:
+        sessions = Sessions(home)
+        for name in ("alpha", *ODD_NAMES, "beta"):
+            command = [*KM, "monitor", f"--name={name}", "--", "cat"]
+            subprocess.run(
+                command, input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n', env=variables(sessions), check=True
+            )
+            sessions.wait_until_recorded()
+        sessions.kill_recorder()
+        yield sessions
 
 
 def variables(sessions: Sessions) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder), "HOME": str(sessions.folder)}
+    return {**sessions.environment, "HOME": str(sessions.folder)}
 
 
 def need(shell: str) -> None:

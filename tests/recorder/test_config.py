@@ -16,7 +16,7 @@ from recorder.terminal import Terminal
 
 
 def run(sessions: Sessions, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder), **variables}
+    environment = {**sessions.environment, **variables}
     return subprocess.run([*KM, "config", *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -210,11 +210,9 @@ def test_linked_config_is_changed_where_it_lies(sessions: Sessions, tmp_path: Pa
 
 
 def test_many_changes_at_once_are_all_kept(sessions: Sessions) -> None:
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder)}
     names = [f"server-{number}" for number in range(12)]
-    changes = [
-        subprocess.Popen([*KM, "config", "set", f"servers.{name}.capture", "off"], env=environment) for name in names
-    ]
+    commands = [[*KM, "config", "set", f"servers.{name}.capture", "off"] for name in names]
+    changes = [subprocess.Popen(command, env=sessions.environment) for command in commands]
 
     assert [change.wait(60) for change in changes] == [0] * len(names)
     assert tomllib.loads(config_file(sessions).read_text())["servers"].keys() == set(names)
@@ -246,9 +244,8 @@ def test_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_terminal_shows_a_table_without_what_would_steer_it(sessions: Sessions) -> None:
     config_file(sessions).write_text('"bad\\u001b[31m" = "\\u001b]0;title\\u0007"\njournal_dir = "/\\u001b[2J"\n')
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder), "NO_COLOR": "1"}
 
-    with Terminal([*KM, "config"], environment, columns=60) as terminal:
+    with Terminal([*KM, "config"], {**sessions.environment, "NO_COLOR": "1"}, columns=60) as terminal:
         status = terminal.wait()
 
     assert status == 0
@@ -260,9 +257,7 @@ def test_terminal_shows_a_table_without_what_would_steer_it(sessions: Sessions) 
 
 
 def test_unset_journal_dir_is_automatic_to_a_person(sessions: Sessions) -> None:
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder), "NO_COLOR": "1"}
-
-    with Terminal([*KM, "config"], environment) as terminal:
+    with Terminal([*KM, "config"], {**sessions.environment, "NO_COLOR": "1"}) as terminal:
         terminal.wait()
 
     assert "automatic" in terminal.shown

@@ -1,6 +1,5 @@
 """The store on a disk that is full, broken or hung: nothing captured is lost, and only the recorder waits."""
 
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from recorder.sessions import KM, Sessions, assert_equation, wait_until
 def faults(sessions: Sessions, fault_library: Path) -> Iterator[DiskFaults]:
     """Faults for the home's folder, and a recorder that feels them; the relays do not."""
     with DiskFaults(sessions.folder, library=fault_library) as faults:
-        environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder), **faults.env()}
+        environment = {**sessions.environment, **faults.env()}
         subprocess.run([*KM, "recorder"], env=environment, check=True, timeout=20)
         sessions.wait_for_recorder()
         yield faults

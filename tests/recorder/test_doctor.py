@@ -1,6 +1,7 @@
 """`km doctor` on homes in which something is wrong: what it says, and that what it says helps."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,27 +10,10 @@ import pytest
 
 from faults.disk_faults import DiskFaults, Mode
 from kilometers.home_checks import FAIL_FILES, FAIL_MEMORY_BYTES, judge_clock
-from recorder.doctor_runs import AS_ROOT, SCRIPT, SOMEBODY, Doctor, states
-from recorder.sessions import Sessions
+from recorder.doctor_runs import AS_ROOT, SCRIPT, SOMEBODY, Doctor, states, write
 from relay.wrapped import obey_modes, ram_folders
 
 HOUR_NS = 3_600_000_000_000
-
-
-@pytest.fixture
-def doctor(sessions: Sessions, tmp_path: Path) -> Doctor:
-    return Doctor(sessions, tmp_path)
-
-
-@pytest.fixture
-def recorded(doctor: Doctor) -> Doctor:
-    """A home in which a session has been recorded, and whose recorder still lingers."""
-    client = doctor.sessions.start()
-    client.call(1)
-    client.wait_for_answers(1)
-    client.end()
-    doctor.sessions.wait_until_recorded()
-    return doctor
 
 
 def test_home_that_works_has_nothing_but_its_variable_to_warn_of(recorded: Doctor) -> None:
@@ -38,6 +22,18 @@ def test_home_that_works_has_nothing_but_its_variable_to_warn_of(recorded: Docto
     assert {name for name, state in states(report).items() if state != "ok"} == {"environment"}
     assert (report["failures"], report["warnings"], report["clients"]) == (0, 1, [])
     assert report["km"] == [str(SCRIPT)]
+
+
+def test_one_of_each_is_counted_as_one(doctor: Doctor) -> None:
+    client = doctor.sessions.start(command=["sh", "-c", "cat >/dev/null"])
+    client.call(1)
+    client.end()
+    doctor.sessions.wait_until_recorded()
+    write(doctor.user_home / ".cursor/mcp.json", {"mcpServers": {"x": {"command": "npx"}}})
+    found = {check["id"]: check["detail"] for check in doctor.report()["checks"]}
+
+    assert found["store"].startswith("1 session, 1 event, ")
+    assert found["clients"].startswith("1 file, 1 server, ")
 
 
 def test_home_that_is_not_there_is_not_made(doctor: Doctor) -> None:
@@ -60,7 +56,7 @@ def test_looking_leaves_the_home_as_it_was(recorded: Doctor) -> None:
 def test_nothing_at_all_in_the_environment_is_enough(doctor: Doctor) -> None:
     doctor.environment = {"TMPDIR": str(doctor.temporary)}
 
-    assert doctor.run().splitlines()[0].startswith("  ✓ home ")
+    assert re.match("  [✓!✗] home ", doctor.run())  # the machine's own home, whatever its state
 
 
 def test_home_that_is_a_file_fails(doctor: Doctor) -> None:

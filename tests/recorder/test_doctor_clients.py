@@ -1,28 +1,18 @@
 """`km doctor` with MCP clients: what it finds in their files, what is pasted, what a terminal shows."""
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
-import struct
 import subprocess
-import termios
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from recorder.doctor_runs import SCRIPT, Doctor, states, write
-from recorder.sessions import Sessions
+from recorder.sessions import KM
+from recorder.terminal import Terminal
 from relay.wrapped import obey_modes
-
-
-@pytest.fixture
-def doctor(sessions: Sessions, tmp_path: Path) -> Doctor:
-    return Doctor(sessions, tmp_path)
-
 
 SERVER = {"command": "npx", "args": ["-y", "server-x"], "env": {"TOKEN": "hidden"}}
 WRAPPED = {"command": str(SCRIPT), "args": ["monitor", "--", "npx", "-y", "server-x"]}
@@ -183,19 +173,11 @@ def test_summary_counts_problems_and_warnings_and_servers(doctor: Doctor) -> Non
 
 
 def on_a_terminal(doctor: Doctor, columns: int) -> list[str]:
-    """Return the lines that a terminal gets, and the exit status's line."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 60, columns, 0, 0))
-    doctor.environment["TERM"] = "xterm-256color"
-    process = doctor.start(stdin=follower, stdout=follower, stderr=follower)
-    os.close(follower)
-    shown = b""
-    with contextlib.suppress(OSError):  # how a terminal ends
-        while data := os.read(leader, 1 << 16):
-            shown += data
-    os.close(leader)
-    process.wait(60)
-    return shown.decode().split("\r\n")
+    """Return the lines that a terminal gets."""
+    environment = {**doctor.environment, "TERM": "xterm-256color"}
+    with Terminal([*KM, "doctor"], environment, columns=columns, cwd=doctor.project) as terminal:
+        terminal.wait(60)
+    return terminal.shown.split("\r\n")
 
 
 @pytest.fixture

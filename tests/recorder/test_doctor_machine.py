@@ -11,13 +11,7 @@ import pytest
 from kilometers import paths
 from kilometers.checks import Finding, combine, fail, guarded, ok, run_within, warn
 from recorder.doctor_runs import AS_ROOT, SCRIPT, SOMEBODY, Doctor, states
-from recorder.sessions import Sessions
 from recorder.test_users import AS_USER
-
-
-@pytest.fixture
-def doctor(sessions: Sessions, tmp_path: Path) -> Doctor:
-    return Doctor(sessions, tmp_path)
 
 
 @AS_ROOT

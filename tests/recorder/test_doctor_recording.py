@@ -21,22 +21,6 @@ from recorder.sessions import KM, Sessions, is_gone, wait_until
 from relay.wrapped import ram_folders, survivors
 
 
-@pytest.fixture
-def doctor(sessions: Sessions, tmp_path: Path) -> Doctor:
-    return Doctor(sessions, tmp_path)
-
-
-@pytest.fixture
-def recorded(doctor: Doctor) -> Doctor:
-    """A home in which a session has been recorded, and whose recorder still lingers."""
-    client = doctor.sessions.start()
-    client.call(1)
-    client.wait_for_answers(1)
-    client.end()
-    doctor.sessions.wait_until_recorded()
-    return doctor
-
-
 def test_store_that_is_no_store_fails_until_a_recorder_has_put_it_aside(recorded: Doctor) -> None:
     recorded.sessions.kill_recorder()
     for ending in ("", "-wal", "-shm"):
@@ -223,16 +207,21 @@ def test_recording_that_does_not_work_fails(doctor: Doctor) -> None:
 
 
 @pytest.mark.parametrize("kill", [os.kill, os.killpg])
-def test_interrupted_test_recording_leaves_nothing_behind(doctor: Doctor, kill: Callable[[int, int], None]) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signal_during_the_test_recording_leaves_nothing_behind(
+    doctor: Doctor, number: signal.Signals, status: int, kill: Callable[[int, int], None]
+) -> None:
     process = doctor.start(stderr=subprocess.PIPE, start_new_session=True)
     wait_until(lambda: list(doctor.temporary.glob("*/journal/*")), 20)
     (folder,) = doctor.temporary.iterdir()
-    kill(process.pid, signal.SIGINT)
+    folders = ram_folders(folder)
+    kill(process.pid, number)
     process.communicate(timeout=60)
 
-    assert process.returncode == 130
+    assert process.returncode == status
     assert list(doctor.temporary.iterdir()) == []
-    wait_until(lambda: not survivors(folder), 10)  # a relay that ^C reached ends its server
+    wait_until(lambda: not survivors(folder), 10)  # a relay that the signal reached ends its server
+    wait_until(lambda: not any(path.exists() for path in folders), 10)
 
 
 def test_temporary_home_takes_everything_with_it() -> None:

@@ -1,129 +1,52 @@
-"""`km export`, on stores that real sessions made, and on large ones."""
+"""`km export`: what is written, of stores that real sessions made and of large ones, and what a person sees of it."""
 
 import csv
 import fcntl
 import io
 import json
 import os
-import pty
 import re
-import resource
-import shutil
-import signal
-import struct
 import subprocess
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from faults.disk_faults import DiskFaults, Mode
 from kilometers import paths
 from kilometers.commands.export import COLUMNS
-from kilometers.core import journal
-from recorder.sessions import KM, Recorded, Sessions, wait_until
-from relay.wrapped import end_survivors, ram_folders
-from screens.scripted_store import ScriptedStore, busy_steps
-
-MINUTE_NS = 60_000_000_000
-BEGIN_NS = 1_790_000_000_000_000_000
-LARGE_SESSIONS = 10
-LARGE_CALLS = 2_500
-SUMMARY = re.compile(r"[0-9,]+ events? of [0-9,]+ sessions?, [0-9.]+ k?M?B, in [0-9.]+ (µs|ms|s)\n")
-# What a server that answers with what it was asked makes events of; by `id`.
-ASKED = (
-    rb'{"jsonrpc":"2.0","id":"=1+1","method":"tools/call","params":{"name":"=HYPERLINK(\"http://x\",\"y\")"}}',
-    rb'{"jsonrpc":"2.0","id":-1,"method":"tools/call","params":{"name":"-2e3"}}',
-    rb'{"jsonrpc":"2.0","id":2,"method":"@SUM(A1)","params":{"text":"\u00e4, \"b\"\r\nc \u2192 \ud83d\ude80"}}',
-    rb'{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"a,\"b\"\r\nc\rd"}}',
-    rb'{"jsonrpc":"2.0","id":3,"error":{"code":-32601,"message":"-1"}}',
-    b'{"jsonrpc":"2.0","method":"notifications/\xc2\x9b31m\x7f"}',
-    b"no message",
+from recorder.export_runs import (
+    ASKED,
+    BEGIN_NS,
+    LARGE_CALLS,
+    LARGE_SESSIONS,
+    SUMMARY,
+    export,
+    in_order,
+    lines_of,
+    record_sessions,
+    start,
+    write_sessions,
 )
+from recorder.sessions import KM, Sessions, wait_until
+from recorder.terminal import Terminal
+from screens.scripted_store import ScriptedStore, busy_steps
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
-    """A home with two sessions that overlapped, and a probe."""
-    home = tmp_path_factory.mktemp("export") / "home"
-    home.mkdir(mode=0o700)
-    folders = ram_folders(home)
-    sessions = Sessions(home)
-    hostile = sessions.start(command=["sh", "-c", "echo =1+1 >&2; exec cat"])
-    hostile.write(b"".join(line + b"\n" for line in ASKED))
-    hostile.wait_for_answers(len(ASKED))
-    calls = sessions.start()
-    calls.call(1)
-    calls.wait_for_answers(1)
-    hostile.end()
-    calls.end()
-    probe = sessions.start()
-    probe.write(b'{"jsonrpc":"2.0","id":"server-discover-probe-1","method":"server/discover","params":{}}\n')
-    probe.end()
-    sessions.wait_until_recorded()
-    yield sessions
-    sessions.close()
-    end_survivors(home)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    with record_sessions(tmp_path_factory.mktemp("export")) as sessions:
+        yield sessions
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Sessions:
-    """A home with sessions enough for an export of half a second; the last in the store began first."""
-    folder = tmp_path_factory.mktemp("large") / "home"
-    scripted = ScriptedStore(folder)
-    for number in reversed(range(LARGE_SESSIONS)):
-        steps = busy_steps(LARGE_CALLS, client="client-0", seed=number)
-        gap = (journal.CLIENT_TO_SERVER, 1_000, 50.0) if number == 0 else None
-        begin_ns = BEGIN_NS + number * MINUTE_NS
-        scripted.add(steps, name=f"server-{number}", begin_ns=begin_ns, end_after_ms=LARGE_CALLS * 100 + 1, gap=gap)
-    scripted.close()
-    return Sessions(folder)
-
-
-def in_order(sessions: Sessions) -> list[Recorded]:
-    return sorted(sessions.recorded().values(), key=lambda one: str(one.summary["started_at"]))
-
-
-def lines_of(sessions: Sessions) -> list[bytes]:
-    return [wire for one in in_order(sessions) for wire in one.wires]
-
-
-def export(sessions: Sessions, *arguments: str) -> bytes:
-    done = sessions.km("export", *arguments)
-    assert (done.returncode, done.stderr) == (0, b"")
-    return done.stdout
+    return write_sessions(tmp_path_factory.mktemp("large"))
 
 
 def rows(sessions: Sessions, *arguments: str) -> list[dict[str, str]]:
     text = export(sessions, "--format", "csv", *arguments).decode()
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-
-
-def start(sessions: Sessions, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder)}
-    return subprocess.Popen([*KM, "export", *arguments], env=environment, **options)
-
-
-def read_terminal(fd: int) -> bytes:
-    """Read what was written to a terminal, until nobody has it open."""
-    shown = b""
-    while True:
-        try:
-            shown += os.read(fd, 65536)
-        except OSError:
-            os.close(fd)
-            return shown
-
-
-def open_terminal(columns: int = 80) -> tuple[int, int]:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    return ours, theirs
 
 
 def test_json_lines_are_what_events_prints(recorded: Sessions) -> None:
@@ -216,150 +139,8 @@ def test_csv_cells_run_as_no_formula_and_numbers_stay_numbers(recorded: Sessions
     assert starts.isdisjoint("=+-@\t\r\n")
 
 
-def test_file_is_private_and_whole_and_says_what_is_in_it(large: Sessions, tmp_path: Path) -> None:
-    file = tmp_path / "all.jsonl"
-
-    done = large.km("export", "-o", str(file))
-
-    assert (done.returncode, done.stdout) == (0, b"")
-    assert file.read_bytes().splitlines() == lines_of(large)
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert SUMMARY.fullmatch(done.stderr.decode())
-    assert done.stderr.startswith(b"49,991 events of 10 sessions, ")
-    assert os.listdir(tmp_path) == ["all.jsonl"]
-
-
 def test_dash_is_standard_output(recorded: Sessions) -> None:
     assert export(recorded, "-o", "-") == export(recorded)
-
-
-def make_file(path: Path) -> None:
-    path.write_bytes(b"mine")
-
-
-def make_dangling_link(path: Path) -> None:
-    path.symlink_to("nowhere")
-
-
-@pytest.mark.parametrize(
-    ("taken", "make", "said"),
-    [
-        ("all.csv", make_file, b"already there. Choose another name"),
-        ("all.csv", Path.mkdir, b"already there. Choose another name"),
-        ("all.csv", make_dangling_link, b"already there. Choose another name"),
-        ("all.csv.part", make_file, b"already there: an export may be writing it. If none is, remove it."),
-        ("all.csv.part", make_dangling_link, b"already there: an export may be writing it."),
-    ],
-)
-def test_nothing_that_is_there_is_overwritten(
-    recorded: Sessions, tmp_path: Path, taken: str, make: Any, said: bytes
-) -> None:
-    make(tmp_path / taken)
-
-    done = recorded.km("export", "-o", str(tmp_path / "all.csv"))
-
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert os.listdir(tmp_path) == [taken]
-    assert (tmp_path / taken).is_symlink() or (tmp_path / taken).is_dir() or (tmp_path / taken).read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("", b'"" is no name of a file'),
-        ("nowhere/", b"is no name of a file"),
-        ("nowhere/all", b"No such file or directory"),
-        ("x" * 255, b"File name too long"),
-    ],
-)
-def test_file_that_cannot_be_made_is_named(recorded: Sessions, tmp_path: Path, name: str, said: bytes) -> None:
-    done = recorded.km("export", "-o", f"{tmp_path}/{name}" if name else "")
-
-    assert done.returncode == 1
-    assert said in done.stderr
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize(("mode", "said"), [("enospc", b"No space left on device"), ("erofs", b"Read-only")])
-def test_disk_that_takes_nothing_is_named(
-    recorded: Sessions, tmp_path: Path, fault_library: Path, mode: Mode, said: bytes
-) -> None:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    with DiskFaults(folder, library=fault_library) as faults:
-        faults.set(mode)
-        environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(recorded.folder), **faults.env()}
-        command = [*KM, "export", "-o", str(folder / "all")]
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False)
-
-    assert done.returncode == 1
-    assert b"cannot write" in done.stderr
-    assert said in done.stderr
-    assert os.listdir(folder) == []
-
-
-def limit_files() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-
-
-def test_disk_that_fills_up_leaves_nothing_behind(large: Sessions, tmp_path: Path) -> None:
-    exporter = start(large, "-o", str(tmp_path / "all"), stderr=subprocess.PIPE, preexec_fn=limit_files)
-    _, said = exporter.communicate(timeout=60)
-
-    assert exporter.returncode == 1
-    assert b'all": File too large. Nothing was left there' in said
-    assert os.listdir(tmp_path) == []
-
-
-def test_full_standard_output_is_said_and_nothing_else(recorded: Sessions) -> None:
-    terminal, theirs = open_terminal()
-    with Path("/dev/full").open("wb") as full, start(recorded, "server-1", stdout=full, stderr=theirs) as exporter:
-        os.close(theirs)
-        said = read_terminal(terminal)
-
-    assert exporter.returncode == 1
-    assert said == b"km: cannot write the output: No space left on device.\r\n"
-
-
-def start_and_stop(sessions: Sessions, file: Path) -> subprocess.Popen[bytes]:
-    """Start an export to *file* and stop it while it writes."""
-    part = Path(f"{file}.part")
-    exporter = start(sessions, "--format", "csv", "-o", str(file), stderr=subprocess.PIPE)
-    while not part.exists() or part.stat().st_size == 0:
-        assert exporter.poll() is None
-    exporter.send_signal(signal.SIGSTOP)
-    assert os.listdir(file.parent) == [part.name]
-    return exporter
-
-
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + 15), (signal.SIGHUP, 128 + 1)]
-)
-def test_interrupted_export_leaves_nothing_behind(
-    large: Sessions, tmp_path: Path, number: signal.Signals, status: int
-) -> None:
-    exporter = start_and_stop(large, tmp_path / "all")
-
-    exporter.send_signal(number)
-    exporter.send_signal(signal.SIGCONT)
-    _, said = exporter.communicate(timeout=60)
-
-    assert (exporter.returncode, said.strip()) == (status, b"")
-    assert os.listdir(tmp_path) == []
-
-
-def test_file_that_turns_up_meanwhile_is_not_overwritten(large: Sessions, tmp_path: Path) -> None:
-    exporter = start_and_stop(large, tmp_path / "all")
-
-    make_file(tmp_path / "all")
-    exporter.send_signal(signal.SIGCONT)
-    _, said = exporter.communicate(timeout=60)
-
-    assert exporter.returncode == 1
-    assert b"already there" in said
-    assert (tmp_path / "all").read_bytes() == b"mine"
-    assert os.listdir(tmp_path) == ["all"]
 
 
 def test_closed_pipe_ends_quietly(large: Sessions) -> None:
@@ -418,20 +199,20 @@ def wait_for_an_update() -> None:
 
 @pytest.mark.parametrize("columns", [80, 30])
 def test_person_sees_how_far_it_is_and_at_last_what_was_written(large: Sessions, columns: int) -> None:
-    terminal, theirs = open_terminal(columns)
-    with start(large, "--tool", "*", stdout=subprocess.PIPE, stderr=theirs) as exporter:
-        os.close(theirs)
-        assert exporter.stdout is not None
-        exporter.stdout.readline()
+    command = [*KM, "export", "--tool", "*"]
+    with Terminal(command, large.environment, columns=columns, stdout=subprocess.PIPE) as terminal:
+        exported = terminal.process.stdout
+        assert exported is not None
+        exported.readline()
         wait_for_an_update()
         for _ in range(30_000):
-            exporter.stdout.readline()
+            exported.readline()
         wait_for_an_update()
-        rest = exporter.stdout.readlines()
-    shown = read_terminal(terminal).decode().replace("\r\n", "\n")
-    _, first, *drawn, blank, summary = shown.split("\r")
+        rest = exported.readlines()
+        status = terminal.wait()
+    _, first, *drawn, blank, summary = terminal.shown.replace("\r\n", "\n").split("\r")
 
-    assert exporter.returncode == 0
+    assert status == 0
     assert len(rest) == LARGE_SESSIONS * (LARGE_CALLS - 1) * 2 - 30_001
     assert re.match(r"[0-9,]+ of 49,991 events  [0-9]+%", first)
     assert columns < 80 or re.search(r" [kM]B/s  [0-9]+ (s|min) left *$", first)
@@ -443,33 +224,17 @@ def test_person_sees_how_far_it_is_and_at_last_what_was_written(large: Sessions,
     assert summary.startswith("49,980 events of 10 sessions")
 
 
-def test_summary_counts_what_was_wanted(recorded: Sessions, tmp_path: Path) -> None:
-    done = recorded.km("export", "--method", "ping", "-o", str(tmp_path / "all"))
-
-    assert done.stderr.startswith(b"2 events of 1 session, ")
-
-
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_terminal_gets_lines_without_control_characters(recorded: Sessions, form: str) -> None:
-    terminal, theirs = open_terminal()
-    exporter = start(recorded, "--format", form, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    shown = read_terminal(terminal).decode()
+    with Terminal([*KM, "export", "--format", form], recorded.environment) as terminal:
+        status = terminal.wait()
 
-    assert exporter.wait(60) == 0
-    assert "notifications/·31m·" in shown
-    assert "events of" not in shown
-    assert all(character.isprintable() or character in "\r\n" for character in shown)
-    lines = shown.splitlines()
+    assert status == 0
+    assert "notifications/·31m·" in terminal.shown
+    assert "events of" not in terminal.shown
+    assert all(character.isprintable() or character in "\r\n" for character in terminal.shown)
+    lines = terminal.shown.splitlines()
     assert len(lines) == len(lines_of(recorded)) + (form == "csv")
-
-
-def test_nothing_recorded_makes_no_file(tmp_path: Path) -> None:
-    done = Sessions(tmp_path / "nowhere").km("export", "-o", str(tmp_path / "all"))
-
-    assert done.returncode == 1
-    assert b"km demo" in done.stderr
-    assert os.listdir(tmp_path) == []
 
 
 def test_nothing_wanted_is_a_header_at_most(recorded: Sessions, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -23,6 +24,16 @@ from kilometers.core.summary import summarize
 from kilometers.retention import DAY_US, Retention, limits
 from kilometers.store import Store
 from recorder.sessions import KM, Sessions, assert_equation, wait_until
+from relay.wrapped import home_in
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Iterator[Sessions]:
+    """An empty home to copy the other one into."""
+    with home_in(tmp_path / "copy") as home:
+        copied = Sessions(home)
+        yield copied
+        copied.close()
 
 
 def test_newest_km_seen_is_the_one_that_records(sessions: Sessions, tmp_path: Path) -> None:
@@ -59,14 +70,12 @@ def test_restarts_back_off_when_recorders_get_nowhere() -> None:
     assert delays[-1] == election.MAX_DELAY_S
 
 
-def test_copied_home_does_not_end_the_sessions_of_the_original(sessions: Sessions, tmp_path: Path) -> None:
+def test_copied_home_does_not_end_the_sessions_of_the_original(sessions: Sessions, copied: Sessions) -> None:
     client = sessions.start()
     client.call(1)
     client.wait_for_answers(1)
     wait_until(sessions.recorded, 10)
-    copy = tmp_path / "copy"
-    shutil.copytree(sessions.folder, copy, ignore=shutil.ignore_patterns("journal"))
-    copied = Sessions(copy)
+    shutil.copytree(sessions.folder, copied.folder, ignore=shutil.ignore_patterns("journal"), dirs_exist_ok=True)
     own = copied.start()
     own.call(1)
     own.end()
@@ -75,27 +84,22 @@ def test_copied_home_does_not_end_the_sessions_of_the_original(sessions: Session
     lives_on = [one for one in copied.recorded().values() if "ended_at" not in one.summary]
     installs = copied.column("SELECT DISTINCT install_id FROM sessions")
     client.end()
-    copied.kill_recorder()
-    for folder in copied.home.ram_folders():
-        shutil.rmtree(folder, ignore_errors=True)
 
     assert len(lives_on) == 1
     assert len(installs) == 2
 
 
-def test_journal_that_was_copied_with_its_home_is_not_recorded_again(sessions: Sessions, tmp_path: Path) -> None:
+def test_journal_that_was_copied_with_its_home_is_not_recorded_again(sessions: Sessions, copied: Sessions) -> None:
     sessions.folder.joinpath("config.toml").write_text(f'journal_dir = "{sessions.home.journal_folder}"\n')
     client = sessions.start()
     client.call(1)
     client.wait_for_answers(1)
     wait_until(lambda: any(len(one.events) == 2 for one in sessions.recorded().values()), 10)
-    copy = Sessions(tmp_path / "copy")
-    shutil.copytree(sessions.folder, copy.folder)
-    copy.km("recorder")
-    wait_until(lambda: not list(Path(copy.home.journal_folder).iterdir()), 20)
+    shutil.copytree(sessions.folder, copied.folder, dirs_exist_ok=True)
+    copied.km("recorder")
+    wait_until(lambda: not list(Path(copied.home.journal_folder).iterdir()), 20)
 
-    (one,) = copy.recorded().values()
-    copy.kill_recorder()
+    (one,) = copied.recorded().values()
     client.end()
     assert "ended_at" not in one.summary
     assert_equation([client], sessions.wait_until_recorded())
@@ -200,10 +204,7 @@ def test_reader_that_is_slow_does_not_hold_the_wal_back(sessions: Sessions) -> N
         client.call(number, size=1_000)
     client.end()
     sessions.wait_until_recorded()
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder)}
-    reader = subprocess.Popen(
-        [sys.executable, "-E", "-P", "-m", "kilometers", "events", "--json"], env=environment, stdout=subprocess.PIPE
-    )
+    reader = subprocess.Popen([*KM, "events", "--json"], env=sessions.environment, stdout=subprocess.PIPE)
     assert reader.stdout is not None
     json.loads(reader.stdout.readline())  # and now it is blocked, with its pipe full
 
@@ -241,7 +242,8 @@ def test_what_a_dead_recorder_said_of_its_machine_means_nothing(sessions: Sessio
     client.call(1)
     client.wait_for_answers(1)
 
-    assert [path.suffix for path in Path(sessions.home.journal_folder).iterdir()] == [""]
+    # A marker only, which is made beside the session's first bytes.
+    wait_until(lambda: [path.suffix for path in Path(sessions.home.journal_folder).iterdir()] == [""], 10)
     assert any(Path(folder).exists() for folder in sessions.home.ram_folders())
     client.end()
     os.close(fd)
@@ -274,7 +276,7 @@ def log_of(sessions: Sessions) -> bytes:
 def test_ballast_goes_when_the_disk_is_full_and_comes_back(sessions: Sessions, fault_library: Path) -> None:
     ballast = sessions.folder / "ballast"
     with DiskFaults(sessions.folder, library=fault_library) as faults:
-        environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder), **faults.env()}
+        environment = {**sessions.environment, **faults.env()}
         subprocess.run([*KM, "recorder"], env=environment, check=True, timeout=20)
         wait_until(ballast.exists, 10)
         faults.set("enospc")

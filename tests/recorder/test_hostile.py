@@ -16,7 +16,7 @@ from faults.disk_faults import DiskFaults
 from kilometers import election
 from kilometers.core import journal
 from kilometers.core.session_id import make_session_id, session_bytes
-from recorder.sessions import Client, Sessions, assert_equation, is_gone, wait_until
+from recorder.sessions import KM, Client, Sessions, assert_equation, is_gone, wait_until
 
 
 def run_session(sessions: Sessions, calls: int = 3) -> Client:
@@ -204,9 +204,8 @@ def test_relays_that_start_after_a_boot_keep_their_journals_in_memory(sessions: 
 
 
 def test_name_that_would_move_the_cursor_is_shown_harmless(sessions: Sessions) -> None:
-    command = [sys.executable, "-E", "-P", "-m", "kilometers", "monitor", "--name", "\x1b]0;x\x07\x1b[2J", "--", "true"]
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder)}
-    subprocess.run(command, env=environment, check=True, stdin=subprocess.DEVNULL)
+    command = [*KM, "monitor", "--name", "\x1b]0;x\x07\x1b[2J", "--", "true"]
+    subprocess.run(command, env=sessions.environment, check=True, stdin=subprocess.DEVNULL)
     sessions.wait_until_recorded()
 
     assert b"\x1b" not in sessions.km("show").stdout
@@ -220,8 +219,7 @@ def test_odd_output_and_input_of_a_command(sessions: Sessions, redirection: str,
     run_session(sessions).end()
     sessions.wait_until_recorded()
     line = f"{sys.executable} -E -P -m kilometers events {redirection}"
-    environment = {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(sessions.folder)}
-    done = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(["sh", "-c", line], env=sessions.environment, capture_output=True, text=True, check=False)
 
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr
     assert "Traceback" not in done.stderr

@@ -1,8 +1,6 @@
 """What every command prints with --json, against the published schemas, on a store that real sessions made."""
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from copy import deepcopy
@@ -17,7 +15,7 @@ import pytest
 from kilometers.cli import km
 from kilometers.core import journal
 from recorder.sessions import KM, Sessions
-from relay.wrapped import end_survivors, ram_folders
+from relay.wrapped import home_in
 from screens.scripted_store import ScriptedStore
 
 SCHEMAS = json.loads(resources.files("kilometers").joinpath("schemas.json").read_text(encoding="utf-8"))
@@ -66,32 +64,27 @@ def is_date_time(value: object) -> bool:
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sessions]:
     """A home with everything that a session may hold: what is written comes back, so each side asks and answers."""
-    home = tmp_path_factory.mktemp("schemas") / "home"
-    home.mkdir(mode=0o700)
-    folders = ram_folders(home)
-    (home / "config.toml").write_text('captur = "full"\n[servers.server-1]\ncapture = "metadata"\n')
-    (home / "config.toml").chmod(0o600)
-    (home.parent / ".cursor").mkdir()
-    (home.parent / ".cursor" / "mcp.json").write_text(json.dumps(CLIENT_FILE))
-    sessions = Sessions(home)
-    talk = sessions.start(command=["sh", "-c", "echo started >&2; exec cat"])
-    for line in TALK:
-        talk.write(line + b"\n")
-    talk.wait_for_answers(len(TALK))
-    talk.end()
-    quiet = sessions.start()
-    quiet.call(1)
-    quiet.wait_for_answers(1)
-    quiet.kill()
-    sessions.wait_until_recorded()
-    living = sessions.start()
-    living.call(1)
-    living.wait_for_answers(1)
-    yield sessions
-    sessions.close()
-    end_survivors(home)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    with home_in(tmp_path_factory.mktemp("schemas")) as home:
+        (home / "config.toml").write_text('captur = "full"\n[servers.server-1]\ncapture = "metadata"\n')
+        (home / "config.toml").chmod(0o600)
+        (home.parent / ".cursor").mkdir()
+        (home.parent / ".cursor" / "mcp.json").write_text(json.dumps(CLIENT_FILE))
+        sessions = Sessions(home)
+        talk = sessions.start(command=["sh", "-c", "echo started >&2; exec cat"])
+        for line in TALK:
+            talk.write(line + b"\n")
+        talk.wait_for_answers(len(TALK))
+        talk.end()
+        quiet = sessions.start()
+        quiet.call(1)
+        quiet.wait_for_answers(1)
+        quiet.kill()
+        sessions.wait_until_recorded()
+        living = sessions.start()
+        living.call(1)
+        living.wait_for_answers(1)
+        yield sessions
+        sessions.close()
 
 
 ROOT = jsonschema.Draft202012Validator(SCHEMAS, format_checker=FORMATS)
@@ -115,7 +108,7 @@ def mistakes(name: str, value: object) -> list[str]:
 def printed(sessions: Sessions, *command: str) -> list[Any]:
     """Return what a command prints for a user whose home is beside km's."""
     as_json = () if command[0] == "export" else ("--json",)
-    user = {"PATH": os.environ["PATH"], "HOME": str(sessions.folder.parent), "KILOMETERS_HOME": str(sessions.folder)}
+    user = {**sessions.environment, "HOME": str(sessions.folder.parent)}
     done = subprocess.run([*KM, *command, *as_json], env=user, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0 or command == ("doctor",), done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

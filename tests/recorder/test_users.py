@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def run_as(user: int, home: Path, *arguments: str, stdin: bytes = b"") -> subpro
 
 
 @pytest.fixture
-def homes(tmp_path: Path) -> dict[int, Path]:
+def homes(tmp_path: Path) -> Iterator[dict[int, Path]]:
+    """The two users' own folders; afterwards nothing of theirs runs, and nothing is in memory."""
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     made = {}
@@ -32,7 +34,15 @@ def homes(tmp_path: Path) -> dict[int, Path]:
         made[user] = tmp_path / str(user)
         made[user].mkdir(mode=0o700)
         os.chown(made[user], user, user)
-    return made
+    yield made
+    for own in map(kilometers_home, made.values()):
+        Sessions(Path(own.folder)).kill_recorder()
+        for folder in own.ram_folders():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def kilometers_home(home: Path) -> paths.Home:
+    return paths.Home(str(home / ".local/share/kilometers"), "")
 
 
 def test_two_users_never_meet(homes: dict[int, Path]) -> None:
@@ -43,15 +53,12 @@ def test_two_users_never_meet(homes: dict[int, Path]) -> None:
         assert b"in /dev/shm/" in done.stderr
 
     for user, home in homes.items():
-        own = paths.Home(str(home / ".local/share/kilometers"), "")
+        own = kilometers_home(home)
         wait_until(lambda user=user, home=home: ended_sessions(user, home), 20)
         assert ended_sessions(user, home) == [f"of-{user}"]
         for path in (own.store_file, *(folder for folder in own.ram_folders() if Path(folder).exists())):
             assert Path(path).stat().st_uid == user
             assert Path(path).stat().st_mode & 0o077 == 0
-        Sessions(Path(own.folder)).kill_recorder()
-        for folder in own.ram_folders():
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def ended_sessions(user: int, home: Path) -> list[str]:

@@ -1,6 +1,5 @@
 """Each test has a KILOMETERS_HOME of its own, whose recorder it keeps from starting."""
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -9,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from faults.disk_faults import build
-from kilometers import paths
-from relay.wrapped import end_survivors, ram_folders, remove
+from kilometers import locks, paths
+from relay.wrapped import end_survivors, home_in, remove
 
 if sys.platform != "linux":
     collect_ignore_glob = ["test_*.py"]
@@ -19,16 +18,12 @@ if sys.platform != "linux":
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A home with `recorder.lock` held: a recorder would consume the segments that the tests read."""
-    home = tmp_path / "home"
-    home.mkdir(mode=0o700)
-    lock_fd = os.open(home / "recorder.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(lock_fd, fcntl.LOCK_EX)
-    folders = ram_folders(home)
-    yield home
-    end_survivors(home)
-    os.close(lock_fd)
-    for folder in folders:
-        remove(folder)
+    with home_in(tmp_path) as home:
+        lock_fd = os.open(home / "recorder.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        locks.wait_for_lock(lock_fd)
+        yield home
+        end_survivors(home)  # before they get the lock
+        os.close(lock_fd)
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -36,6 +37,20 @@ def wait_until(is_true: Callable[[], object], what: str, *, within_s: float = PA
 def environment_of(home: Path) -> dict[str, str]:
     """Return what a client passes on: almost nothing."""
     return {"PATH": os.environ["PATH"], "KILOMETERS_HOME": str(home)}
+
+
+@contextmanager
+def home_in(folder: Path) -> Iterator[Path]:
+    """Make a home in *folder*; afterwards nothing of it runs, and nothing of it is in memory."""
+    home = folder / "home"
+    home.mkdir(mode=0o700, parents=True)
+    in_memory = ram_folders(home)
+    try:
+        yield home
+    finally:
+        end_survivors(home)
+        for path in in_memory:
+            remove(path)
 
 
 def monitor(command: list[str] | list[bytes], *options: str) -> list[str | bytes]:
@@ -140,17 +155,16 @@ def obey_modes() -> None:
 
 
 def survivors(home: Path) -> list[int]:
-    """Return the processes that were started with this home and still run."""
+    """Return the processes that were started with this home and still run; none where there is no /proc."""
     mark = f"KILOMETERS_HOME={home}".encode()
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) != os.getpid():
-            try:
-                environment = Path("/proc", entry, "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue  # gone, a zombie, or somebody else's
-            if mark in environment:
-                found.append(int(entry))
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # gone, a zombie, or somebody else's
+        if mark in environment and int(folder.name) != os.getpid():
+            found.append(int(folder.name))
     return found
 
 
