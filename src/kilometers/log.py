@@ -36,7 +36,9 @@ class PatientFile:
 
 def open_log(path: str) -> structlog.typing.FilteringBoundLogger:
     """Return the log.  Raises OSError."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    folder = os.path.dirname(path)
+    for private in (os.path.dirname(folder), folder):  # the mode holds for the last folder that is made
+        os.makedirs(private, mode=0o700, exist_ok=True)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -120,8 +120,9 @@ class Recording:
         if session is None:
             return
         if self.is_finished or self.is_from_copied_home:
-            if os.path.exists(marker):
-                os.unlink(marker)
+            for path in (marker, f"{marker}.new"):  # the relay may have left before it had renamed it
+                if os.path.exists(path):
+                    os.unlink(path)
             self.reader.unlink_all()
             return
         state = session.state

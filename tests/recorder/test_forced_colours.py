@@ -11,7 +11,15 @@ from recorder.terminal import Terminal
 from screens.example import make_example
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*[349][0-9]")
-COMMANDS = ["sessions --all", "events notes", "events --all --status ok", "show notes", "show notes:12", "stats"]
+COMMANDS = [
+    "sessions --all",
+    "events notes",
+    "events --all --status ok",
+    "show notes",
+    "show notes:12",
+    "stats",
+    "config",
+]
 
 
 @pytest.fixture(scope="module")

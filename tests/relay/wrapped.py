@@ -135,8 +135,13 @@ def run_recorded(command: list[str], home: Path, *options: str, data: bytes = b"
     However busy the machine is, nothing is missing from the journal.
     """
     with Client(command, home, *options, **popen) as client:
-        wait_until(lambda: (home / "journal").is_dir() and os.listdir(home / "journal"), "the session's marker")
+        wait_until(lambda: has_marker(home), "the session's marker")
         return client.km.communicate(data, PATIENCE_S)[0]
+
+
+def has_marker(home: Path) -> bool:
+    """Whether a session has left its marker in the home, under its final name."""
+    return (home / "journal").is_dir() and any("." not in name for name in os.listdir(home / "journal"))
 
 
 def run_directly(command: list[str], home: Path, **popen: object) -> subprocess.CompletedProcess:

@@ -29,7 +29,7 @@ def run(*, as_json: bool) -> None:
 
 def row(entry: Entry) -> tuple[str, ...]:
     """Return a setting's cells; to a person also what it means that journal_dir is nowhere set."""
-    nothing = AUTOMATIC if console.is_terminal() and entry.meaning else ""
+    nothing = AUTOMATIC if console.is_drawn() and entry.meaning else ""
     return entry.key, entry.value or nothing, entry.source, entry.default or nothing
 
 
