@@ -18,7 +18,6 @@ COMMANDS = [
     "show notes",
     "show notes:12",
     "stats",
-    "config",
 ]
 
 
