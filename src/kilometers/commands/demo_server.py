@@ -2,9 +2,8 @@
 
     stdin ──▶ one thread per request ──▶ stdout      notifications/cancelled ──▶ the request's thread
 
-Between them they do what servers do: they answer, fail, refuse, take their time and report on it, let go of what was
-cancelled, notify, answer at length, and ask back: `notes` by a request of its own, `calendar` by a result that
-requires input.  What they keep is made up; nothing outside this process is read or written.
+Between them they do what servers do: they answer, fail, refuse, report progress, let go of what was cancelled, notify,
+answer at length, and ask back: `notes` by a request of its own, `calendar` by a result that requires input.
 Counterpart: demo.py, whose clients talk with them; any other MCP client may, too.
 Source: the MCP specification, revisions 2025-11-25 and 2026-07-28.
 """
