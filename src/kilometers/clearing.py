@@ -141,9 +141,7 @@ def explained(home: Home) -> Iterator[None]:
     try:
         yield
     except (apsw.CorruptError, apsw.NotADBError, StoreDamaged) as error:
-        raise KilometersError(
-            f"the store is damaged: {error}.", "The recorder moves it aside at its next start."
-        ) from error
+        raise KilometersError(f"the store is damaged: {error}.", "See: km doctor") from error
     except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CantOpenError, apsw.ReadOnlyError, OSError) as error:
         raise KilometersError(
             f"the store {home.store_file} cannot be cleared (any further): {error}.",

@@ -69,6 +69,7 @@ class Follower:
             yield from store.events(number, self.wanted, first_seq=seen, end_seq=end_seq)
             self._seen[session_id] = max(seen, end_seq)
         if self.session_id is not None:
+            self._is_new_store = self._is_new_store and not sessions  # it has been caught up with
             is_deleted = not sessions and not self._is_new_store
             self.is_over = is_deleted or any(has_ended for _, _, has_ended in sessions)
 

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from kilometers import locks
 from kilometers.core import journal
 from kilometers.core.session_id import is_session_id
-from kilometers.paths import is_private_folder
+from kilometers.paths import Home, is_private_folder
 from kilometers.positioned import read_at
 
 READ_BYTES = 1 << 20
@@ -38,7 +38,7 @@ class Lost:
 def find_sessions(folders: list[str]) -> dict[str, list[str]]:
     """Return the paths of each session's journal files: segments and lock, in every folder."""
     found: dict[str, list[str]] = {}
-    for folder in folders:
+    for folder in dict.fromkeys(folders):  # a marker often names a folder that is known anyway
         if not is_private_folder(folder):
             continue  # not there, or somebody else's: what is in it is not ours
         try:
@@ -50,6 +50,12 @@ def find_sessions(folders: list[str]) -> dict[str, list[str]]:
             if is_session_id(session_id) and dot and (ending.isdigit() or ending == "lock"):
                 found.setdefault(session_id, []).append(os.path.join(folder, name))
     return found
+
+
+def find_home_sessions(home: Home) -> dict[str, list[str]]:
+    """Return the journal files of a home by session: in its own folders, and where its markers say."""
+    markers = find_markers(home.journal_folder)
+    return find_sessions([*home.journal_folders(), *filter(None, markers.values())])
 
 
 def open_to_read(path: str) -> int:

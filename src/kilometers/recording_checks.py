@@ -187,11 +187,9 @@ def waiting_files(home: Home) -> set[str]:
 
     Where nobody records, that one waits too.
     """
-    markers = journal_reader.find_markers(home.journal_folder)
-    folders = list(dict.fromkeys([*home.journal_folders(), *filter(None, markers.values())]))
     is_held = election.look_at_lock(home)[1]
     waiting: set[str] = set()
-    for files in journal_reader.find_sessions(folders).values():
+    for files in journal_reader.find_home_sessions(home).values():
         segments = sorted((path for path in files if not path.endswith(".lock")), key=segment_number)
         is_newest_in_use = is_held and journal_reader.is_living(files)
         waiting.update(segments[:-1] if is_newest_in_use else segments)

@@ -103,5 +103,7 @@ def _add(connection: apsw.Connection, session_no: int, found: Rollups) -> None:
         if row is not None:
             rollup.merge(decode(row[0]))
         connection.execute(
-            "INSERT OR REPLACE INTO rollups VALUES (?, ?, ?, ?, ?, ?)", (*place, msgspec.msgpack.encode(rollup))
+            "INSERT OR REPLACE INTO rollups (session_no, period, direction, method, tool, rollup)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (*place, msgspec.msgpack.encode(rollup)),
         )

@@ -1,6 +1,7 @@
 """`km status` at the moments of a home's life: before its first session, while one runs, between two."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +64,17 @@ def test_home_that_is_not_there_has_no_journal_yet_and_is_not_made(tmp_path: Pat
     assert (b"chosen when the next session begins" in done.stdout) == (not arguments)
     assert b"/dev/shm" not in done.stdout
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_is_pending_is_counted_once(sessions: Sessions) -> None:
+    fd = sessions.hold_recorder_lock()
+    client = sessions.start()
+    client.call(1)
+    client.wait_for_answers(1)
+    client.end()
+    files = [file for folder in ram_folders(sessions.folder) if folder.exists() for file in folder.iterdir()]
+
+    assert status_of(sessions)["waiting_bytes"] == sum(file.stat().st_size for file in files) > 0
+
+    os.close(fd)
+    sessions.wait_until_recorded()

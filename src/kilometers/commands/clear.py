@@ -7,7 +7,7 @@ import msgspec
 
 from kilometers import clearing, console, journal_reader, paths, tables
 from kilometers.clearing import Choice, StoredSession
-from kilometers.commands.reading import journal_files, open_store, parse_since
+from kilometers.commands.reading import open_store, parse_since
 from kilometers.core import units
 from kilometers.core.event import at_time
 from kilometers.core.session_id import short_id
@@ -62,7 +62,7 @@ def check(wanted: Wanted) -> None:
 
 def waiting_journals(home: paths.Home) -> set[str]:
     """Return the sessions that have a journal or its marker: without their rows they would be recorded again."""
-    return journal_files(home).keys() | journal_reader.find_markers(home.journal_folder).keys()
+    return journal_reader.find_home_sessions(home).keys() | journal_reader.find_markers(home.journal_folder).keys()
 
 
 def still_running(session: StoredSession) -> KilometersError:

@@ -80,20 +80,14 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def journal_files(home: paths.Home) -> dict[str, list[str]]:
-    """Return the journal files that are waiting, by session."""
-    markers = journal_reader.find_markers(home.journal_folder)
-    return journal_reader.find_sessions([*home.journal_folders(), *{folder for folder in markers.values() if folder}])
-
-
 def has_journals(home: paths.Home) -> bool:
     """Whether any journal or marker of this home is there."""
-    return bool(journal_files(home) or journal_reader.find_markers(home.journal_folder))
+    return bool(journal_reader.find_home_sessions(home) or journal_reader.find_markers(home.journal_folder))
 
 
 def has_ended_journals(home: paths.Home) -> bool:
     """Whether a session that has ended still waits to be recorded."""
-    return any(not journal_reader.is_living(files) for files in journal_files(home).values())
+    return any(not journal_reader.is_living(files) for files in journal_reader.find_home_sessions(home).values())
 
 
 def parse_filter(

@@ -46,7 +46,7 @@ def run(place: str | None, *, limit: int | None = None, is_full: bool = False, a
 
 def show_timeline(store: StoreReader, number: int, summary: SessionSummary, seqs: range) -> None:
     """Print what the session is, then its calls with bars, notifications, gaps and stderr in their order."""
-    pages = (lines for lines in read_pages(store, number, seqs, is_living=summary.ended_at is None))
+    pages = read_pages(store, number, seqs, is_living=summary.ended_at is None)
     if not console.is_drawn():
         for facts in header(summary):
             console.write_line(console.printable("  ".join(facts)))
@@ -146,15 +146,12 @@ def header(summary: SessionSummary) -> list[list[str]]:
     if summary.started_at and summary.ended_at:
         took_us = microseconds(summary.ended_at) - microseconds(summary.started_at)
         took = units.duration(took_us) if took_us >= 0 else ""  # the clock was set back
-    named = {
-        "calls": summary.calls,
-        "errors": summary.errors,
-        "unanswered": summary.unanswered,
-        "gaps": summary.gaps,
-        "events": summary.events,
-    }
     counts = [
-        f"{number:,} {name if number > 1 else name.removesuffix('s')}" for name, number in named.items() if number
+        units.count(summary.calls, "call") if summary.calls else "",
+        units.count(summary.errors, "error") if summary.errors else "",
+        f"{summary.unanswered:,} unanswered" if summary.unanswered else "",
+        units.count(summary.gaps, "gap") if summary.gaps else "",
+        units.count(summary.events, "event"),
     ]
     lines = [
         [summary.name, short_id(summary.session_id), session_status(summary), " ".join(summary.command)],
@@ -165,7 +162,7 @@ def header(summary: SessionSummary) -> list[list[str]]:
 
 
 def row(line: Line, summary: SessionSummary) -> tuple[str, ...]:
-    """Return a line's cells, for programs: seq, time since the start in s, direction, method, target, status, µs."""
+    """Return a line's cells, for programs; the second is the time since the start, in s."""
     began_us = microseconds(summary.started_at) if summary.started_at else line.at_us
     return (
         str(line.seq),

@@ -6,7 +6,6 @@ from datetime import datetime
 import msgspec
 
 from kilometers import console, election, journal_reader, paths
-from kilometers.commands.reading import journal_files
 from kilometers.config_file import find_journal_dir, read_config
 from kilometers.core import units
 from kilometers.errors import KilometersError
@@ -54,7 +53,7 @@ def read_status(home: paths.Home) -> Status:
     """Look at the lock, the journals and the store."""
     _, config_problem = read_config(home.config_file)
     folder = home.next_journal_folder(find_journal_dir(home.config_file))
-    waiting = journal_files(home)
+    waiting = journal_reader.find_home_sessions(home)
     retention_days, retention_mb = limits(home)
     status = Status(
         home=home.folder,
