@@ -26,6 +26,14 @@ def main() -> int:
         from kilometers import recorder
 
         return recorder.run()
+    if arguments in (["--version"], ["-V"]):
+        from kilometers import __version__
+
+        try:
+            os.write(1, f"km {__version__}\n".encode())
+            return 0
+        except OSError:
+            pass  # Click's way says what is wrong
     from kilometers import cli
 
     return cli.run(arguments)

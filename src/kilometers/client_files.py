@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from kilometers import election
 from kilometers.capture import current_folder
 from kilometers.checks import State
 from kilometers.core import client_config
 from kilometers.core.client_config import Form, Server, Transport, UnreadableConfig, km_program
 from kilometers.core.client_places import Client, Machine, Place, find_places
 from kilometers.paths import find_user_home
+from kilometers.program import own_command
 
 MAX_BYTES = 32 << 20  # Claude Code keeps much else in its file
 MAX_SCRIPT_BYTES = 4096
@@ -158,10 +158,13 @@ def is_absolute(path: str) -> bool:
 
 
 def absolute_km() -> list[str]:
-    """Return how a client starts this km without PATH: the installed script, else its Python."""
-    own = election.own_command()
+    """Return how a client starts this km without PATH: as it is found in PATH (a link there outlives an upgrade), the
+    native program, the installed script, else its Python.
+    """
+    own = own_command()
     if len(own) == 1:
-        return own
+        in_path = shutil.which("km")
+        return [os.path.abspath(in_path)] if in_path and os.path.samefile(in_path, own[0]) else own
     return next(([path] for path in find_scripts() if is_own_script(path)), [own[0], "-m", "kilometers"])
 
 

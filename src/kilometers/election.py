@@ -2,7 +2,7 @@
 
 A relay waits in a blocking lock.  Whoever gets it starts the recorder with the locked descriptor inherited, closes its
 own copy and waits again; so exactly one of many relays wakes when a recorder dies, and none before.  Windows locks
-cannot be inherited: there the waker lets go, and the recorder takes the lock within a second.
+cannot be inherited: there the waker lets go, the recorder takes it, and whoever gets it meanwhile lets go as well.
 
 The file says (as fields, see core/journal.py) which km is the newest seen, where its journal is, and how often the
 recorder was started in a row without getting anywhere: from the second time on, the next start waits.
@@ -18,11 +18,15 @@ from kilometers import __version__, locks
 from kilometers.core.journal import pack_fields, read_fields, read_number
 from kilometers.machine import boot_id, memory_identity
 from kilometers.paths import Home
+from kilometers.program import own_command
 
 INHERITED_LOCK_FD = 3
 MAX_DELAY_S = 60.0
 RETRY_S = 1.0
 RETRY_LOCK_S = 1.0
+HANDOVER_S = (
+    5.0  # where locks are not inherited: what a recorder may need from its start to its lock, on a busy machine
+)
 LOOK_EVERY_S = 0.05
 SLOWED_FROM = 2  # one restart is at once: it was killed
 FIELDS_SIZE = 64 * 1024
@@ -106,13 +110,6 @@ def write_lock(fd: int, content: LockFile) -> None:
         pass
 
 
-def own_command() -> list[str]:
-    """Return how to run this km: without PYTHON* variables and without the current folder on the import path."""
-    if "__compiled__" in globals():
-        return [os.path.abspath(sys.argv[0])]
-    return [sys.executable, "-E", "-P", "-m", "kilometers"]
-
-
 def version_key(version: str) -> tuple[int, ...]:
     """Return a version's numbers, for comparison."""
     return tuple(int(part) if part.isascii() and part.isdigit() else 0 for part in version.split("."))
@@ -170,6 +167,8 @@ class Election:
                 self.settled.set()
                 locks.wait_for_lock(fd)
                 self.settled.clear()
+            if is_being_taken(fd):
+                return
             content = read_lock(fd)
             self._leaving.wait(restart_delay_s(content.failures) - seconds_since(content.started_ns))
             pid = start_recorder(self.home, fd)
@@ -227,24 +226,51 @@ def take_lock(home: Home) -> int | None:
 if sys.platform == "win32":
     import subprocess
 
+    DETACHED = (
+        subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS
+    )
+
     def reap(pid: int) -> None:
         """Nothing is left of a process that ended."""
 
+    def is_being_taken(fd: int) -> bool:
+        """Whether the lock is free only because a recorder that was just started has yet to take it.
+
+        Lets it go for that, and returns once the recorder has it, or after a while.  Otherwise every relay that waits
+        would start one more, and whoever started the first would be the next.
+        """
+        deadline_s = time.monotonic() + HANDOVER_S
+        while (content := read_lock(fd)).pid == 0 and seconds_since(content.started_ns) < HANDOVER_S:
+            locks.unlock(fd)
+            time.sleep(LOOK_EVERY_S)
+            if not locks.try_lock(fd):
+                return True
+            if time.monotonic() > deadline_s:
+                return False
+        return False
+
     def _spawn(command: list[str], environment: dict[str, str], fd: int) -> int:
         locks.unlock(fd)
+        try:
+            # Out of a job in which the client would end it; a job may forbid that.
+            return _start(command, environment, DETACHED | subprocess.CREATE_BREAKAWAY_FROM_JOB)
+        except PermissionError:
+            return _start(command, environment, DETACHED)
+
+    def _start(command: list[str], environment: dict[str, str], flags: int) -> int:
+        nothing = subprocess.DEVNULL
         recorder = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            creationflags=subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP,
+            command, env=environment, stdin=nothing, stdout=nothing, stderr=nothing, creationflags=flags
         )
         return recorder.pid
 
 else:
     import fcntl
     import signal
+
+    def is_being_taken(_fd: int) -> bool:
+        """Never: the lock is handed over as it is."""
+        return False
 
     def reap(pid: int) -> None:
         """Wait for the process that starts a recorder: it ends as soon as it has forked."""

@@ -15,7 +15,7 @@ import time
 import apsw
 from structlog.typing import FilteringBoundLogger
 
-from kilometers import __version__, election, journal_reader, locks, paths
+from kilometers import __version__, election, journal_reader, locks, paths, program
 from kilometers.core.session_id import make_session_id
 from kilometers.errors import EXIT_OK, EXIT_OUR_BUG
 from kilometers.faults import arm, linger_s, reach
@@ -367,6 +367,7 @@ def run() -> int:
         return EXIT_OK
     reach("started")
     log = open_log(home.log_file)
+    program.remove_unused_folders()
     try:
         return Recorder(home, lock_fd, log).run()
     except StoreTooNew as error:

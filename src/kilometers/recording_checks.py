@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import apsw
+import msgspec
 
 from kilometers import __version__, console, election, journal_reader, paths
 from kilometers.capture import is_same_machine
@@ -17,6 +18,7 @@ from kilometers.core import units
 from kilometers.errors import KilometersError
 from kilometers.log_reader import read_log, recorder_version
 from kilometers.paths import Home
+from kilometers.program import own_command
 from kilometers.queries import NothingRecorded, StoreReader
 from kilometers.shell import quote
 from kilometers.store import StoreTooNew
@@ -31,8 +33,8 @@ LOG_AGE = timedelta(days=1)
 MAX_PROBLEM = 100
 RECORDING_S = 10.0
 REQUEST = b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n'
-ANSWER = '{"jsonrpc":"2.0","id":1,"result":{}}'
-SERVER = [sys.executable, "-I", "-S", "-c", f"input(); print('{ANSWER}')"]
+ANSWER = {"jsonrpc": "2.0", "id": 1, "result": {}}
+SERVER = ["demo-server", "notes"]  # of km itself: a native km may be on a machine without Python
 
 
 def check_store(home: Home) -> Iterator[Finding]:
@@ -230,7 +232,8 @@ def check_recording(_: Home) -> Iterator[Finding]:
 
 def call_through_monitor(home: Home, deadline_s: float) -> str:
     """Start a server behind km, call it once the journal is there, and end it; return what went wrong, "" = nothing."""
-    command = [*election.own_command(), "monitor", "-v", "--name", "km-doctor", "--", *SERVER]
+    km = own_command()
+    command = [*km, "monitor", "-v", "--name", "km-doctor", "--", *km, *SERVER]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as relay:
         try:
             wait_for_journal(home, relay, deadline_s)
@@ -241,9 +244,17 @@ def call_through_monitor(home: Home, deadline_s: float) -> str:
         finally:
             relay.kill()  # an interrupted one would start the next recorder
             relay.wait()
-    if answer.strip() == ANSWER.encode():
+    if is_answer(answer):
         return ""
     return f"no answer came through; km said: {said.decode(errors='replace').strip()[-MAX_PROBLEM:]}"
+
+
+def is_answer(line: bytes) -> bool:
+    """Whether the server answered as it should."""
+    try:
+        return bool(msgspec.json.decode(line) == ANSWER)
+    except msgspec.MsgspecError:
+        return False
 
 
 def wait_for_journal(home: Home, relay: subprocess.Popen[bytes], deadline_s: float) -> None:

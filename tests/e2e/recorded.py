@@ -3,10 +3,11 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
+
+import km_under_test
 
 RECORDED_WITHIN_S = 5
 POLL_INTERVAL_S = 0.05
@@ -14,8 +15,8 @@ COMMAND_TIMEOUT_S = 20
 
 
 def km_command() -> str:
-    """Return the `km` that is installed beside the Python that runs the tests."""
-    return str(Path(sys.executable).with_name("km.exe" if os.name == "nt" else "km"))
+    """Return the km that is tested."""
+    return km_under_test.PROGRAM
 
 
 def km_json(home: Path, *arguments: str) -> list[dict[str, Any]]:

@@ -3,15 +3,15 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import km_under_test
 from recorder.sessions import KM, Sessions
 
-SCRIPT = Path(sys.executable).with_name("km")
+SCRIPT = Path(km_under_test.PROGRAM)
 SOMEBODY = 54_322
 AS_ROOT = pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can give files away and mount"

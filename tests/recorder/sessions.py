@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 
+import km_under_test
 from kilometers import election, journal_reader, locks, paths
 from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, Event, chain_hash, decode
 from kilometers.core.pairing import OPPOSITE
@@ -21,7 +22,7 @@ from kilometers.store import SEQ_BITS
 from relay.wrapped import environment_of
 
 SERVER = [sys.executable, "-S", "-E", str(Path(__file__).parent / "answering_server.py")]
-KM = [sys.executable, "-E", "-P", "-m", "kilometers"]
+KM = km_under_test.COMMAND
 ONE_READ_BYTES = 256 * 1024
 
 

@@ -1,8 +1,8 @@
 """The reading commands, on a store that real sessions made."""
 
 import json
+import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def test_status_counts_what_is_there(recorded: Sessions) -> None:
 
 
 def test_closed_pipe_ends_quietly(recorded: Sessions) -> None:
-    command = f"{sys.executable} -E -P -m kilometers events --json | head -n 1"
+    command = f"{shlex.join(KM)} events --json | head -n 1"
     done = subprocess.run(["sh", "-c", command], env=recorded.environment, capture_output=True, check=True)
 
     assert json.loads(done.stdout)["seq"] == 0

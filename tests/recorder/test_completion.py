@@ -5,7 +5,6 @@ import shlex
 import shutil
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -287,7 +286,6 @@ def test_person_is_told_where_the_script_goes(recorded: Sessions) -> None:
 
 def test_completion_works_for_a_km_that_python_started(recorded: Sessions) -> None:
     asked = {"_KM_COMPLETE": "bash_complete", "COMP_WORDS": "km\nsess", "COMP_CWORD": "1"}
-    command = [sys.executable, "-m", "kilometers"]
-    done = subprocess.run(command, env={**variables(recorded), **asked}, capture_output=True, check=True)
+    done = subprocess.run(KM, env={**variables(recorded), **asked}, capture_output=True, check=True)
 
     assert done.stdout == b"plain,sessions\n"

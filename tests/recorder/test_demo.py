@@ -6,11 +6,11 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import km_under_test
 from recorder.demo_runs import NOTES, demo, environment_in
 from recorder.sessions import KM, Sessions, is_gone, wait_until
 from recorder.terminal import Terminal
@@ -128,7 +128,7 @@ def test_demo_ends_with_what_to_try_next(tmp_path: Path, programs: list[str], la
         (tmp_path / program).touch(mode=0o755)
     environment = {**environment_in(tmp_path), "PATH": str(tmp_path)}
 
-    assert demo(env=environment).stdout.splitlines()[-1] == f"{sys.executable} -m kilometers {last_line}"
+    assert demo(env=environment).stdout.splitlines()[-1] == f"{km_under_test.TYPED} {last_line}"
 
 
 def test_demo_names_km_as_it_was_typed(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_demo_names_km_as_it_was_typed(tmp_path: Path) -> None:
 )
 def test_demo_needs_no_environment(environment: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "kilometers", "demo"],
+        [*KM, "demo"],
         env=environment,
         cwd="/proc",
         capture_output=True,
@@ -192,8 +192,7 @@ def test_demo_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
     with Terminal([*KM, "demo"], environment, columns=80) as terminal:
         status = terminal.wait(60)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.shown).splitlines()
-    command_line = f"{sys.executable} -m kilometers"
 
     assert status == 0
     assert len(lines) > 50
-    assert [line for line in lines if len(line) > 80 and command_line not in line] == []
+    assert [line for line in lines if len(line) > 80 and km_under_test.TYPED not in line] == []

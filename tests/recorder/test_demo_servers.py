@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import km_under_test
 from recorder.demo_runs import CALENDAR, NOTES
 from recorder.sessions import KM, Sessions
 from recorder.terminal import Terminal
@@ -95,7 +96,7 @@ def test_server_is_asked_what_it_offers(
     assert f"speaks MCP {version}.\nIt offers {offers}; no tool was called." in done.stdout.decode()
     assert requests[: len(asked)] == asked
     assert "tools/call" not in requests
-    assert done.stdout.decode().splitlines()[-1] == f"{sys.executable} -m kilometers doctor"
+    assert done.stdout.decode().splitlines()[-1] == f"{km_under_test.TYPED} doctor"
 
 
 def test_all_pages_of_a_list_are_counted(sessions: Sessions) -> None:

@@ -2,10 +2,10 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def copied(tmp_path: Path) -> Iterator[Sessions]:
 
 def test_newest_km_seen_is_the_one_that_records(sessions: Sessions, tmp_path: Path) -> None:
     newer = tmp_path / "newer-km"
-    newer.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/started\nexec {sys.executable} -E -P -m kilometers "$@"\n')
+    newer.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/started\nexec {shlex.join(KM)} "$@"\n')
     newer.chmod(0o755)
     content = election.LockFile({"version": ["99.0.0"], "command": [str(newer)]})
     Path(sessions.home.recorder_lock).write_bytes(content.pack())

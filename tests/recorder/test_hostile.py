@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -218,7 +219,7 @@ def test_name_that_would_move_the_cursor_is_shown_harmless(sessions: Sessions) -
 def test_odd_output_and_input_of_a_command(sessions: Sessions, redirection: str, status: int, said: str) -> None:
     run_session(sessions).end()
     sessions.wait_until_recorded()
-    line = f"{sys.executable} -E -P -m kilometers events {redirection}"
+    line = f"{shlex.join(KM)} events {redirection}"
     done = subprocess.run(["sh", "-c", line], env=sessions.environment, capture_output=True, text=True, check=False)
 
     assert (done.returncode, said in done.stderr) == (status, True), done.stderr

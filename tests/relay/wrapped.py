@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import km_under_test
 from kilometers import paths
 from kilometers.core import journal
 
-KM = str(Path(sys.executable).with_name("km"))
+KM = km_under_test.PROGRAM
 SERVER_PYTHON = [sys.executable, "-I", "-S", "-c"]
 PATIENCE_S = 20.0
 POLL_S = 0.002

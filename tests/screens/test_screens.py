@@ -7,17 +7,17 @@ The screens are in golden/.  After a change that is meant, write them anew and l
 
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
+import km_under_test
 from recorder.terminal import Terminal
 from screens.picture import PICTURE, draw_picture
 
-KM = [sys.executable, "-E", "-P", "-m", "kilometers"]
+KM = km_under_test.COMMAND
 GOLDEN = Path(__file__).parent / "golden"
 SCREENS = {
     "sessions": ["sessions", "--all"],

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from kilometers import console, election, paths, shell
+from kilometers import console, paths, shell
 from kilometers.commands import sessions, show, stats
 from kilometers.commands.demo_client import CLIENT, HURRY_S, Call, Client, Json, NoAnswer, Server, read
 from kilometers.commands.reading import has_ended_journals, open_store
@@ -25,6 +25,7 @@ from kilometers.core.facts import MODERN
 from kilometers.core.server_name import server_name
 from kilometers.core.summary import SessionSummary
 from kilometers.errors import EXIT_CANNOT_BEGIN, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, EXIT_OK, KilometersError
+from kilometers.program import own_command
 from kilometers.queries import NothingRecorded
 from kilometers.signals import leaving_on_signals
 from kilometers.temporary_home import temporary_home
@@ -119,7 +120,7 @@ def hold_conversations() -> None:
 
 def hold(name: str, clients: list[Client]) -> None:
     """Hold the conversation with one of the demo's own servers; its client is in *clients* from the start."""
-    km = election.own_command()
+    km = own_command()
     command = [*km, "monitor", "--name", name, "--", *km, "demo-server", name]
     capabilities: Json = {"sampling": {}} if name == "notes" else {"elicitation": {"form": {}}}
     answers = {"sampling/createMessage": sample}
@@ -199,7 +200,7 @@ def try_server(command: list[str], *, patience_s: float = PATIENCE_S) -> None:
     Raises KilometersError where it does not start, or does not answer as an MCP server.
     """
     began_us = time.time_ns() // 1000
-    client = Client([*election.own_command(), "monitor", "--", *command], patience_s=patience_s)
+    client = Client([*own_command(), "monitor", "--", *command], patience_s=patience_s)
     with client:
         try:
             with saying_that_it_waits(command[0]):
