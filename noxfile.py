@@ -1,10 +1,11 @@
-"""The one door to all checks: `nox` runs lint, types, tests and e2e; `nox -s bench` measures.
+"""The one door to all checks: `nox` runs lint, types, tests, e2e and binary; `nox -s bench` measures.
 
 Every session installs the hash-pinned tools, so all machines check with the same ones.  No session names a Python:
 the one that runs nox is used, and the matrix is the CI service's.
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,12 +14,15 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_external_run = True
-nox.options.sessions = ["lint", "types", "tests", "e2e"]
+nox.options.sessions = ["lint", "types", "tests", "e2e", "binary"]
 
 ROOT = Path(__file__).parent
 SDK = ROOT / "tests" / "sdk"
+DIST = ROOT / "dist"
 SUITES = ("unit", "relay", "recorder", "screens")
 IN_PARALLEL = ["-n", "2"]
+# Its only release without a download of its own; Go checks it against the checksum database.
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
 
 
 def install_tools(session: nox.Session) -> None:
@@ -33,11 +37,15 @@ def install_kilometers(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, format and the licences of what is shipped."""
+    """Check style, format, the licences of what is shipped, and the workflows."""
     install_tools(session)
+    install_kilometers(session)
+    session.install("--require-hashes", "-r", ".github/requirements-lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("python", "build/licences.py", "requirements.txt")
+    session.run("zizmor", "--offline", "--no-progress", "--quiet", ".github")
+    session.run("go", "run", ACTIONLINT)
 
 
 @nox.session
@@ -71,6 +79,34 @@ def e2e(session: nox.Session) -> None:
         "KM_SDK_NODE_MODULES": str(SDK / "node_modules"),
     }
     session.run("pytest", *(session.posargs or [*IN_PARALLEL, "tests/e2e"]), env=environment)
+
+
+@nox.session
+def binary(session: nox.Session) -> None:
+    """Build the native km and run the tests on it; after `--`: --release (fail on new systems' needs), --build-only."""
+    # Nothing else yet: what is installed, libraries may import, and it would be built in.
+    session.install("--require-hashes", "-r", "requirements.txt", "-r", "build/requirements.txt")
+    install_kilometers(session)
+    session.run("python", "build/native.py", *(word for word in session.posargs if word != "--build-only"))
+    if "--build-only" in session.posargs:
+        return
+    install_tools(session)
+    for program, suites in find_programs(Path(session.create_tmp())):
+        environment = {"KM_UNDER_TEST": program, "KM_DIST": str(DIST)}
+        session.run("pytest", *IN_PARALLEL, *(f"tests/{name}" for name in suites), env=environment)
+
+
+def find_programs(place: Path) -> list[tuple[str, list[str]]]:
+    """Unpack the archive into *place*; return each shape of the native km that was built, and what is run on it."""
+    (archive,) = [path for path in DIST.glob("km-*") if path.name.endswith((".tar.gz", ".zip"))]
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.unpack_archive(archive, place)
+    name = archive.name.removesuffix(".zip").removesuffix(".tar.gz")
+    ending = ".exe" if os.name == "nt" else ""
+    return [
+        (str(place / name / f"km{ending}"), ["relay", "binary", "recorder", "screens"]),
+        (str(DIST / f"{name}{ending}"), ["relay"]),
+    ]
 
 
 @nox.session

@@ -2,17 +2,17 @@
 
     python build/licences.py requirements.txt
 
-What a package states in its metadata counts, in this order: `License-Expression`; else every licence classifier and a
-`License` field that is a name and not a whole text.  A package that states nothing that is known here is refused.
+What a package states counts (kilometers.licences); one that states nothing that is known is refused.
 """
 
 import re
 import sys
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
-from typing import Protocol
 
 from packaging.requirements import Requirement
+
+from kilometers.licences import CHOSEN, OLD_NAMES, Metadata, stated_licences
 
 ALLOWED = {
     "Apache-2.0",
@@ -27,55 +27,8 @@ ALLOWED = {
     "MPL-2.0",
     "PSF-2.0",
     "Python-2.0",
+    "Zlib",
 }
-
-# Names from before SPDX, in lower case, as classifiers and the old field write them.
-OLD_NAMES = {
-    "apache 2.0": "Apache-2.0",
-    "apache license 2.0": "Apache-2.0",
-    "apache license, version 2.0": "Apache-2.0",
-    "apache software license": "Apache-2.0",
-    "bsd": "BSD-3-Clause",
-    "bsd license": "BSD-3-Clause",
-    "gnu lesser general public license v2 or later (lgplv2+)": "LGPL-2.1-or-later",
-    "gnu lesser general public license v3 (lgplv3)": "LGPL-3.0-only",
-    "gnu lesser general public license v3 or later (lgplv3+)": "LGPL-3.0-or-later",
-    "gnu library or lesser general public license (lgpl)": "LGPL-2.1-or-later",
-    "isc license": "ISC",
-    "isc license (iscl)": "ISC",
-    "lgplv2.1+": "LGPL-2.1-or-later",
-    "lgplv3": "LGPL-3.0-only",
-    "mit license": "MIT",
-    "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
-    "psf": "PSF-2.0",
-    "python software foundation license": "PSF-2.0",
-}
-
-# (package, what it states) → the licence under which we ship it.  Should it state something else, it is refused.
-CHOSEN = {
-    # Its LICENSE: zlib's terms, or "any OSI approved open source license" instead.  Its SQLite is public domain.
-    ("apsw", "any-OSI"): "MIT",
-}
-
-
-class Metadata(Protocol):
-    """The part of a package's metadata that is read here."""
-
-    def get_all(self, name: str, failobj: list[str]) -> list[str] | None:
-        """Return all values of the field *name*, or *failobj* where there is none."""
-
-
-def stated_licences(fields: Metadata) -> list[str]:
-    """Return every licence that a package states; all of them have to be allowed."""
-    expressions = fields.get_all("License-Expression", []) or []
-    if expressions:
-        return expressions
-    classifiers = fields.get_all("Classifier", []) or []
-    licences = [name.split(" :: ")[-1] for name in classifiers if name.startswith("License :: ")]
-    old_fields = fields.get_all("License", []) or []
-    names = [text for text in old_fields if text and text != "UNKNOWN" and "\n" not in text]
-    # "OSI Approved" alone is the heading of the list of classifiers and names no licence.
-    return [name for name in licences + names if name != "OSI Approved"]
 
 
 def is_allowed(expression: str) -> bool:

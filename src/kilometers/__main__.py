@@ -10,6 +10,8 @@ import sys
 
 def main() -> int:
     """Run the command line in sys.argv and return its exit status."""
+    if "__compiled__" in globals():
+        take_back_hidden_variables()
     arguments = sys.argv[1:]
     if arguments == ["recorder"] and sys.platform != "win32":
         os.nice(19)
@@ -37,6 +39,12 @@ def main() -> int:
     from kilometers import cli
 
     return cli.run(arguments)
+
+
+def take_back_hidden_variables() -> None:
+    """Give PYTHON* variables their names again, which build/environment.c took from a native km's own Python."""
+    for name in [name for name in os.environ if name.startswith("_KM_PYTHON")]:
+        os.environ[name.removeprefix("_KM_")] = os.environ.pop(name)
 
 
 if __name__ == "__main__":

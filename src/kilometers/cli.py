@@ -345,10 +345,11 @@ def _completion(shell: str) -> None:
     completion.run(shell)
 
 
-@km.command("version", help="Print km's version and what it runs on.\n\n\b\nExample: km version --json")
+@km.command("version", help="Print km's version and what it runs on.\n\n\b\nExample: km version --licenses")
+@click.option("--licenses", "with_licences", is_flag=True, help="Print the licences of what km is made of.")
 @JSON
-def _version(as_json: bool) -> None:
-    version.run(as_json=as_json)
+def _version(with_licences: bool, as_json: bool) -> None:
+    version.run(as_json=as_json, with_licences=with_licences)
 
 
 @km.command(

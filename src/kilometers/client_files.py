@@ -158,12 +158,10 @@ def is_absolute(path: str) -> bool:
 
 
 def absolute_km() -> list[str]:
-    """Return how a client starts this km without PATH: as it is found in PATH (a link there outlives an upgrade), the
-    native program, the installed script, else its Python.
-    """
+    """Return how a client starts this km without PATH: the native program, the installed script, else its Python."""
     own = own_command()
     if len(own) == 1:
-        in_path = shutil.which("km")
+        in_path = shutil.which("km")  # a link there outlives an upgrade
         return [os.path.abspath(in_path)] if in_path and os.path.samefile(in_path, own[0]) else own
     return next(([path] for path in find_scripts() if is_own_script(path)), [own[0], "-m", "kilometers"])
 

@@ -1,4 +1,4 @@
-"""The checks of what is around km: file watching, versions, PATH, config.toml and the environment."""
+"""The checks of what is around km: file watching, versions, PATH, config.toml, the environment and certificates."""
 
 import os
 import platform
@@ -12,9 +12,11 @@ from kilometers import __version__, election
 from kilometers.checks import Finding, fail, ok, warn
 from kilometers.client_files import absolute_km
 from kilometers.config_file import read_config
-from kilometers.core import settings
+from kilometers.core import settings, units
 from kilometers.core.config_keys import find_entries
 from kilometers.core.suggestions import suggest
+from kilometers.core.trust_places import SYSTEM, Place
+from kilometers.errors import KilometersError
 from kilometers.paths import Home
 from kilometers.shell import quote
 
@@ -123,3 +125,24 @@ def check_environment(_: Home) -> Iterator[Finding]:
 def unset(name: str) -> str:
     """Return the command that takes a variable out of the environment."""
     return f"unset {name}" if sys.platform != "win32" else f"set {name}="
+
+
+def check_certificates(_: Home) -> Iterator[Finding]:
+    """Look whom km trusts when it speaks TLS.  Recording needs no network, so nothing that is wrong here fails."""
+    from kilometers.trust import find_roots  # imports ssl
+
+    try:
+        roots = find_roots()
+    except KilometersError as error:
+        yield warn(error.message.rstrip("."), error.hint)
+        return
+    for passed in roots.passed_over:
+        path, source = passed.place.path, passed.place.source
+        fix = "Install your system's package ca-certificates anew" if source == SYSTEM else f"Correct {source}"
+        yield warn(f"{path} {passed.problem}", f"{fix}; see: ls -ldL {quote(path)}")
+    yield ok(" and ".join(f"{units.count(found.count, 'root')} from {describe(found.place)}" for found in roots.found))
+
+
+def describe(place: Place) -> str:
+    """Return a place for a sentence, with who named it."""
+    return place.path if place.source == SYSTEM else f"{place.path} ({place.source})"

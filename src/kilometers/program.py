@@ -38,6 +38,11 @@ def find_build() -> Build:
     return Build.SINGLE_FILE if is_unpacked or _NATIVE.onefile else Build.FOLDER
 
 
+def typed_program() -> str:
+    """Return argv[0] as the user's shell gave it; of the single file, its path."""
+    return str(_NATIVE.original_argv0) if _NATIVE is not None and not _NATIVE.onefile else sys.argv[0]
+
+
 def own_command() -> list[str]:
     """Return how to run this km: without PYTHON* variables and without the current folder on the import path.
 

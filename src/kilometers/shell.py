@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from kilometers.program import own_command
+from kilometers.program import typed_program
 
 
 def join(command: Sequence[str]) -> str:
@@ -22,8 +22,7 @@ def quote(word: str) -> str:
 
 def typed_km() -> str:
     """Return km as the user called it, so that what is printed can be typed again."""
-    own = own_command()
-    typed = own[0] if len(own) == 1 else sys.argv[0]  # a native km's argv[0] may be what the single file unpacked
+    typed = typed_program()
     if os.path.basename(typed) == "__main__.py":
         return join([sys.executable, "-m", "kilometers"])
     in_path = shutil.which("km")

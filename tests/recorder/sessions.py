@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,14 @@ class Client:
         environment: dict[str, str] | None = None,
         command: list[str] | None = None,
         start_new_session: bool = False,
+        km: Sequence[str] = KM,
     ) -> None:
         self.name = name
         self.read_file = home.parent / f"{name}.read"
         self.written = 0
         self.received = bytearray()
         self.relay = subprocess.Popen(
-            [*KM, "monitor", "--name", name, "--", *(command or [*SERVER, str(self.read_file)])],
+            [*km, "monitor", "--name", name, "--", *(command or [*SERVER, str(self.read_file)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -141,9 +143,10 @@ class Recorded:
 
 
 class Sessions:
-    """The sessions of one home."""
+    """The sessions of one home, of the km that is tested or of another."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, km: Sequence[str] = KM) -> None:
+        self.command = km
         self.folder = home
         self.home = paths.Home(str(home), str(home / "config.toml"))
         self.environment = environment_of(home)
@@ -152,7 +155,7 @@ class Sessions:
 
     def start(self, **options: Any) -> Client:
         """Start a wrapped server."""
-        client = Client(self.folder, f"server-{len(self.clients)}", **options)
+        client = Client(self.folder, f"server-{len(self.clients)}", **{"km": self.command, **options})
         self.clients.append(client)
         return client
 
@@ -218,7 +221,8 @@ class Sessions:
 
     def km(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Run a km command in this home."""
-        return subprocess.run([*KM, *arguments], env=self.environment, capture_output=True, timeout=60, check=False)
+        command = [*self.command, *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, timeout=60, check=False)
 
     def wait_until_recorded(self, timeout_s: float = 30) -> dict[str, Recorded]:
         """Return every session, once all have ended in the store and no journal is left."""

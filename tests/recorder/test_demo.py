@@ -109,7 +109,7 @@ def is_told_to_end(pid: int) -> bool:
 
 def test_demo_shows_what_a_user_would_type(tmp_path: Path) -> None:
     done = demo(env=environment_in(tmp_path))
-    headings = re.findall(r"^\$ .* kilometers (.*)$", done.stdout, re.MULTILINE)
+    headings = re.findall(rf"^\$ {re.escape(km_under_test.TYPED)} (.*)$", done.stdout, re.MULTILINE)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert headings == ["sessions", "show notes", "show calendar", "stats"]

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+import trustme
 
 from kilometers import paths
 from kilometers.checks import Finding, combine, fail, guarded, ok, run_within, warn
@@ -104,13 +106,46 @@ def test_variables_are_checked_and_their_values_not_shown(doctor: Doctor) -> Non
     assert "hidden" not in json.dumps(check)
 
 
+def test_certificates_are_counted_with_their_place(doctor: Doctor) -> None:
+    check = doctor.check("certificates", status=0)
+
+    assert check["state"] == "ok"
+    assert re.fullmatch(r"[1-9][\d,]* roots from .+", check["detail"])
+
+
+def test_certificates_that_a_variable_names_are_looked_at(doctor: Doctor, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    doctor.environment["SSL_CERT_FILE"] = str(tmp_path / "authority.pem")
+    check = doctor.check("certificates", status=0)
+
+    assert check["detail"] == f"1 root from {tmp_path / 'authority.pem'} (SSL_CERT_FILE)"
+
+
+def test_variable_that_names_no_certificates_warns(doctor: Doctor, tmp_path: Path) -> None:
+    doctor.environment["SSL_CERT_FILE"] = str(tmp_path / "gone.pem")
+    check = doctor.check("certificates", status=0)
+
+    assert check["state"] == "warn"
+    assert f"SSL_CERT_FILE names {tmp_path / 'gone.pem'}, which cannot be read" in check["detail"]
+    assert "SSL_CERT_FILE" in check["fix"]
+
+
+def test_folder_of_certificates_that_cannot_be_used_warns(doctor: Doctor, tmp_path: Path) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "0123abcd.0"))
+    doctor.environment["SSL_CERT_DIR"] = os.pathsep.join([str(tmp_path / "gone"), str(tmp_path)])
+    check = doctor.check("certificates", status=0)
+
+    assert (check["state"], f"{tmp_path / 'gone'} cannot be read" in check["detail"]) == ("warn", True)
+    assert check["fix"].startswith("Correct SSL_CERT_DIR; ")
+
+
 def test_check_that_cannot_be_made_fails_and_the_others_go_on(doctor: Doctor) -> None:
     Path(doctor.sessions.home.recorder_lock).mkdir()
     report = doctor.report(status=1)
 
     assert states(report)["recorder"] == "fail"
     assert states(report)["recording"] == "ok"
-    assert len(states(report)) == 14
+    assert len(states(report)) == 15
 
 
 def test_whatever_a_check_raises_is_a_finding() -> None:

@@ -14,7 +14,7 @@ from kilometers.core import journal
 from kilometers.core.event import CLIENT_TO_SERVER, SERVER_TO_CLIENT, decode
 from kilometers.core.session import Session, new_state
 from kilometers.core.session_id import make_session_id
-from recorder.sessions import Recorded, Sessions, assert_equation, events_by_kind, is_gone, wait_until
+from recorder.sessions import KM, Recorded, Sessions, assert_equation, events_by_kind, is_gone, wait_until
 
 SESSION_ID = make_session_id(1_700_000_000_000_000_000, bytes(range(10)))
 
@@ -32,14 +32,17 @@ def test_twenty_sessions_share_one_recorder(sessions: Sessions) -> None:
     assert_equation(clients, sessions.wait_until_recorded())
 
 
+RECORDER = b"\0".join(os.fsencode(word) for word in [*KM[-1:], "recorder", ""])
+
+
 def recorders(sessions: Sessions) -> list[int]:
     mark = f"KILOMETERS_HOME={sessions.folder}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if (entry / "cmdline").read_bytes().endswith(b"kilometers\0recorder\0") and mark in (
-                entry / "environ"
-            ).read_bytes().split(b"\0"):
+            if (entry / "cmdline").read_bytes().endswith(RECORDER) and mark in (entry / "environ").read_bytes().split(
+                b"\0"
+            ):
                 found.append(int(entry.name))
         except OSError:
             continue

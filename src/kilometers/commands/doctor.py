@@ -18,7 +18,14 @@ from kilometers.core import units
 from kilometers.core.client_places import CLIENTS
 from kilometers.errors import EXIT_FAILED, EXIT_OK
 from kilometers.home_checks import check_clock, check_disk, check_home, check_journal, check_permissions
-from kilometers.machine_checks import check_config, check_environment, check_path, check_versions, check_watching
+from kilometers.machine_checks import (
+    check_certificates,
+    check_config,
+    check_environment,
+    check_path,
+    check_versions,
+    check_watching,
+)
 from kilometers.recording_checks import check_recorder, check_recording, check_store
 from kilometers.signals import leaving_on_signals
 
@@ -49,10 +56,11 @@ CHECKS = (
     Planned("path", "PATH", check_path),
     Planned("config", "config.toml", check_config),
     Planned("environment", "environment", check_environment),
+    Planned("certificates", "certificates", check_certificates),
     Planned("clock", "clock", check_clock),
 )
 BAD_STATES: tuple[State, ...] = ("fail", "warn")
-TITLE_WIDTH = 11
+TITLE_WIDTH = 12
 NAME_WIDTH = 24
 MARKS = {"ok": ("✓", "green"), "warn": ("!", "bold yellow"), "fail": ("✗", "bold red")}
 PLAIN_MARKS = {"✓": "+", "✗": "x", "·": "-"}
