@@ -94,14 +94,15 @@ static int unpack(const char *folder) {
     static char header[BLOCK];
     stream.next_in = (unsigned char *)archive, stream.avail_in = (uInt)(archive_end - archive);
     if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) return errno = ENOMEM, failed("cannot unpack", folder);
-    while (read_archive(header, BLOCK) == 0 && header[0]) {
+    while (read_archive(header, BLOCK) == 0 && strchr(header, '/')) {
         char *path = join(folder, strchr(header, '/') + 1);
         const size_t size = strtoul(header + SIZE_AT, NULL, 8);
         if (make_parents(path)) return -1;
         if (header[KIND_AT] == '0' && unpack_file(path, size, strtol(header + MODE_AT, NULL, 8) & 0100)) return -1;
-        free(path);
     }
-    return is_whole(folder) ? 0 : (errno = 0, failed("cannot unpack", folder));
+    int result = Z_OK; /* what is left is padding, and then the checksum of everything */
+    while (result == Z_OK) stream.next_out = (Bytef *)header, stream.avail_out = BLOCK, result = inflate(&stream, 0);
+    return result == Z_STREAM_END && is_whole(folder) ? 0 : (errno = 0, failed("cannot unpack", folder));
 }
 
 static int install(const char *cache, const char *folder) {

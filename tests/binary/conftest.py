@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.sessions import Sessions
+from binary.bare_machine import BareMachine
 from relay.wrapped import home_in
 
 DIST = Path(os.environ["KM_DIST"])  # named by `nox -s binary`: without a build there is nothing to test
@@ -49,7 +49,5 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def sessions(home: Path) -> Iterator[Sessions]:
-    sessions = Sessions(home)
-    yield sessions
-    sessions.close()
+def bare(tmp_path: Path) -> BareMachine:
+    return BareMachine(tmp_path / "bare")

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def test_says_what_it_is(program: Path, single_file: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("command", ["", *km.commands])
 def test_help_is_that_of_the_source(program: Path, command: str, tmp_path: Path) -> None:
     arguments = [command, "--help"] if command else ["--help"]
-    source = run("python", "-m", "kilometers", *arguments, env=os.environ)
+    source = run(sys.executable, "-m", "kilometers", *arguments, env=os.environ)
     done = run(program, *arguments, env={"HOME": str(tmp_path)})
 
     assert (done.returncode, done.stderr) == (0, "")

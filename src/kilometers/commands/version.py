@@ -2,14 +2,13 @@
 
 import os
 import platform
-import sys
 
 import apsw
 import msgspec
 
 from kilometers import __version__, console
 from kilometers.errors import EXIT_USAGE, KilometersError
-from kilometers.program import find_build, program_file
+from kilometers.program import find_build, own_command, program_file
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ def run(*, as_json: bool, with_licences: bool = False) -> None:
         python=platform.python_version(),
         sqlite=apsw.sqlite_lib_version(),
         platform=f"{platform.system()} {platform.machine()}",
-        executable=sys.executable,
+        executable=own_command()[0],
     )
     if as_json:
         console.print_json(facts)
