@@ -193,7 +193,8 @@ class Capture:
 def write_marker(path: str, folder: str) -> bool:
     """Say in the home where a session's journal is, whole or not at all; whether that was possible (a full disk)."""
     try:
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
+        fd = os.open(f"{path}.new", flags, 0o600)
         try:
             os.write(fd, os.fsencode(folder))
         finally:
@@ -221,8 +222,7 @@ def shares_home_with_another_machine(home: paths.Home) -> bool:
             write_lock(fd, content)
         if not content.boot_id or is_same_machine(content, home):
             return False
-        is_free = locks.try_lock(fd)  # what a dead recorder said of its machine means nothing
-        return not is_free
+        return locks.is_locked(fd)  # what a dead recorder said of its machine means nothing
     finally:
         os.close(fd)
 

@@ -4,8 +4,13 @@ POSIX and Windows stand side by side; relay.py knows only `start` and the `Serve
 
 What the client would have given the server directly, it gets: argv, cwd, environment (but for KILOMETERS_API_KEY and
 what Python itself put there), signal dispositions and mask, every inherited descriptor; no setsid, no setpgid, because
-a Python SDK client kills the whole process group.  On Linux the server dies with km at the same instant
-(PR_SET_PDEATHSIG), as it would have died by the client's own SIGKILL.
+a Python SDK client kills the whole process group.
+
+As it would have died by the client's own SIGKILL, the server dies with km: on Linux at the same instant
+(PR_SET_PDEATHSIG), on Windows by a Job Object (windows_process.py).  macOS has neither.  There a client that first asks
+finds the server killed before it kills km (KILL_DELAY_S in relay.py), and a km that is killed unasked leaves the server
+with the end of its stdin, on which MCP has servers exit; a watchdog, one more process a session for servers that do
+not, would cost everybody more than it saves.
 """
 
 import errno
@@ -13,10 +18,13 @@ import os
 import signal
 import sys
 
-from kilometers.errors import EXIT_CANNOT_BEGIN, EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, KilometersError
+from kilometers.errors import EXIT_CANNOT_BEGIN, EXIT_NOT_FOUND, KilometersError
+from kilometers.start_failure import cannot_execute, cannot_start, find_file
 
 PIPE_SIZE_BYTES = 256 * 1024  # never more: 1 MiB for 20 servers uses up the user's share and leaves later pipes 8 KB
+LOW_FDS = 1024
 HIDDEN_VARIABLE = b"KILOMETERS_API_KEY"
+ONEFILE_VARIABLES = "NUITKA_ONEFILE_"  # km's own, where it is a single file on Windows
 # PEP 538: under the C locale CPython puts one of these into its own environment before any of our code runs.
 COERCED_LOCALES = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 
@@ -27,9 +35,13 @@ def occupy_standard_fds() -> bool:
     Python opens without inheritance: a descriptor that was closed is closed for the server too.
     """
     was_open = [is_open(fd) for fd in range(3)]
-    while not all(is_open(fd) for fd in range(3)):
-        os.open(os.devnull, os.O_RDWR)
-    return was_open[2]
+    for fd in (fd for fd in range(3) if not was_open[fd]):
+        null = os.open(os.devnull, os.O_RDWR)
+        if null != fd:  # Windows' C run-time keeps the number of a standard handle that is none
+            os.dup2(null, fd, inheritable=False)
+            os.close(null)
+    # A native km's start opens /dev/null there itself: closed on exec, which nothing is that came from the client.
+    return was_open[2] and (sys.platform == "win32" or os.get_inheritable(2))
 
 
 def is_open(fd: int) -> bool:
@@ -44,7 +56,7 @@ def is_open(fd: int) -> bool:
 class Server:
     """A running server: our ends of its pipes (*stderr_fd* is None when it has the client's own) and its pid."""
 
-    def __init__(self, pid: int, stdin_fd: int, stdout_fd: int, stderr_fd: int | None) -> None:
+    def __init__(self, pid: int, stdin_fd: int, stdout_fd: int, stderr_fd: int | None = None) -> None:
         self.pid = pid
         self.stdin_fd = stdin_fd
         self.stdout_fd = stdout_fd
@@ -54,18 +66,18 @@ class Server:
         self.killed_by: int | None = None
 
     if sys.platform == "win32":
-        process: "WindowsProcess"
+        process: "windows_process.Process"
 
         def poll(self) -> int | None:
-            """Reap without waiting; return the exit status once the server has ended."""
-            code = self.process.poll()
-            if code is not None:
-                self.exit_status = code
+            """Return the exit status, 0 to 0xFFFFFFFF there, once the server has ended."""
+            if self.exit_status is None:
+                self.exit_status = self.process.poll()
             return self.exit_status
 
         def send_signal(self, _number: int) -> None:
-            """End the server: Windows has no other signal that a console-less process can get."""
-            self.process.terminate()
+            """End the server and what it has started: Windows has no other signal that every process can get."""
+            if self.exit_status is None:
+                self.process.terminate()
 
         def wait(self) -> None:
             """Wait for its end."""
@@ -97,35 +109,50 @@ class Server:
 
 
 if sys.platform == "win32":
-    import subprocess
-
-    WindowsProcess = subprocess.Popen[bytes]
+    from kilometers import windows_process
+    from kilometers.core import windows_command
 
     def start(command: list[str], *, share_stderr: bool) -> Server:
-        """Start *command* with pipes for stdin and stdout, and for stderr unless *share_stderr*."""
-        environment = {k: v for k, v in os.environ.items() if k.upper() != HIDDEN_VARIABLE.decode()}
+        """Start *command* with pipes for stdin and stdout, and for stderr unless *share_stderr*.
+
+        It is found as a shell finds it; a batch file is given to cmd.exe.  Raises KilometersError where it cannot be
+        started.  The environment is handed on as it is, in its own spelling, which os.environ does not keep.
+        """
+        for name in os.environ:
+            if name == HIDDEN_VARIABLE.decode() or name.startswith(ONEFILE_VARIABLES):
+                os.unsetenv(name)  # os.environ still has it: it is km's business
+        program = find_program(command[0])
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=None if share_stderr else subprocess.PIPE,
-                bufsize=0,
-                env=environment,
-                creationflags=subprocess.CREATE_NO_WINDOW,
+            process = windows_process.Process(
+                *program_and_line(program, command), share_stderr=share_stderr, pipe_bytes=PIPE_SIZE_BYTES
             )
+        except windows_command.CannotPass as error:
+            raise KilometersError(f'cannot start "{command[0]}": {error}.', exit_status=EXIT_CANNOT_BEGIN) from error
         except OSError as error:
-            raise cannot_start(command[0], error, os.environ.get("PATH", "")) from error
-        assert process.stdin is not None
-        assert process.stdout is not None
-        server = Server(
-            process.pid,
-            process.stdin.fileno(),
-            process.stdout.fileno(),
-            process.stderr.fileno() if process.stderr else None,
-        )
+            raise cannot_execute(command[0], program, error) from error
+        server = Server(process.pid, process.stdin_fd, *process.output_fds)
         server.process = process
         return server
+
+    def find_program(name: str) -> str:
+        """Return the file that *name* means; at last also one that Windows cannot start.  Raises KilometersError."""
+        path = os.environ.get("PATH", "")
+        folders = [""] if windows_command.is_path(name) else path.split(os.pathsep)
+        found = windows_command.find_program(
+            name, path=path, extensions=os.environ.get("PATHEXT", ""), exists=os.path.isfile
+        ) or next(filter(None, (find_file(name + ending, folders) for ending in ("", ".ps1"))), "")
+        if not found:
+            raise cannot_start(name, FileNotFoundError(errno.ENOENT, ""), path)
+        return os.path.abspath(found)
+
+    def program_and_line(program: str, command: list[str]) -> tuple[str, str]:
+        """Return which program to start for *command*, and its command line.  Raises CannotPass."""
+        if not windows_command.is_batch_file(program):
+            return program, windows_command.command_line(command)
+        interpreter = os.environ.get("COMSPEC", "")
+        if os.path.basename(interpreter).lower() != "cmd.exe":  # another shell has other rules
+            interpreter = os.path.join(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32", "cmd.exe")
+        return interpreter, windows_command.batch_command_line(program, command[1:], interpreter=interpreter)
 
 else:
     import fcntl
@@ -186,12 +213,21 @@ else:
 
         Python opens nothing inheritable but 0, 1 and 2, so what is, came with us.
         """
-        for name in os.listdir("/dev/fd"):
+        for fd in possible_fds():
             try:
-                if int(name) > above and os.get_inheritable(int(name)):
-                    os.close(int(name))
+                if fd > above and os.get_inheritable(fd):
+                    os.close(fd)
             except OSError:
-                continue  # listdir's own
+                continue  # listdir's own, or one that is not open
+
+    def possible_fds() -> list[int]:
+        """Return what may be open: what the system says, else, in a container without either folder, the low ones."""
+        for folder in ("/proc/self/fd", "/dev/fd"):
+            try:
+                return [int(name) for name in os.listdir(folder)]
+            except OSError:
+                continue
+        return list(range(LOW_FDS))
 
     def unblock_signals() -> None:
         """Let the signals through that `start` blocked; pending ones arrive now."""
@@ -263,56 +299,3 @@ else:
                 del environment[b"LC_CTYPE"]
         environment.pop(HIDDEN_VARIABLE, None)
         return environment
-
-
-def cannot_start(program: str, error: OSError, path: str) -> KilometersError:
-    """Say why *program*, looked for in *path*, did not start, with the exit status that a shell would give."""
-    problem = f'cannot start "{program}"'
-    folders = path.split(os.pathsep) if path else []
-    is_path = "/" in program or os.sep in program
-    found = program if is_path else find_file(program, folders)
-    if error.errno == errno.EACCES and found:
-        return KilometersError(*why_not_executable(problem, program, found), exit_status=EXIT_NOT_EXECUTABLE)
-    if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.EACCES}:
-        status = EXIT_NOT_EXECUTABLE if error.errno == errno.ENOEXEC else EXIT_CANNOT_BEGIN
-        return KilometersError(f"{problem}: {error.strerror}.", exit_status=status)
-    if is_path:
-        why = "its interpreter (the #! line) was not found" if os.path.exists(program) else "no such file"
-        return KilometersError(f"{problem}: {why}.", exit_status=EXIT_NOT_FOUND)
-    if found:
-        return KilometersError(
-            f"{problem}: the interpreter of {found} (its #! line) was not found.", exit_status=EXIT_NOT_FOUND
-        )
-    similar = nearest_program(program, folders)
-    hint = f'Did you mean "{similar}"?' if similar else "Is it installed, and is its folder in PATH?"
-    searched = f"{len(folders)} folder{'' if len(folders) == 1 else 's'} searched"
-    return KilometersError(f"{problem}: not found in PATH ({searched}).", hint, exit_status=EXIT_NOT_FOUND)
-
-
-def why_not_executable(problem: str, program: str, found: str) -> tuple[str, str]:
-    """Return message and hint for a file that the kernel refused to execute."""
-    if os.path.isdir(found):
-        return f"{problem}: it is a folder.", ""
-    if os.access(found, os.X_OK):
-        return f"{problem}: its interpreter (the #! line) is not executable, or its disk permits no programs.", ""
-    return f"{problem}: {'it' if found == program else found} is not executable.", f"Try: chmod +x {found}"
-
-
-def find_file(program: str, folders: list[str]) -> str:
-    """Return the first file of this name, executable or not; "" where there is none."""
-    paths = (os.path.join(folder or ".", program) for folder in folders if program)
-    return next((path for path in paths if os.path.isfile(path)), "")
-
-
-def nearest_program(program: str, folders: list[str]) -> str:
-    """Return the name in PATH that looks most like *program*, or ""."""
-    import difflib
-
-    names: set[str] = set()
-    for folder in folders:
-        try:
-            names.update(os.listdir(folder or "."))
-        except OSError:
-            continue
-    matches = difflib.get_close_matches(program, names, n=1, cutoff=0.75)
-    return matches[0] if matches else ""

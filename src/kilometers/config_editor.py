@@ -6,6 +6,7 @@ kept.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +15,9 @@ from kilometers import console, locks, paths
 from kilometers.config_file import read_config
 from kilometers.core.config_keys import Key, write_key
 from kilometers.errors import KilometersError
+
+if sys.platform == "darwin":
+    import fcntl
 
 Table = MutableMapping[str, Any]
 
@@ -77,6 +81,14 @@ def check(read: tuple[dict[str, object], str]) -> dict[str, object]:
     return config
 
 
+def sync(fd: int) -> None:
+    """Wait until the disk has the file; macOS' fsync does not wait for the disk's own cache.  Raises OSError."""
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(fd)
+
+
 def write_text(target: str, text: str) -> None:
     """Replace the file, whole or not at all.  Raises OSError."""
     new = f"{target}.new"
@@ -86,7 +98,7 @@ def write_text(target: str, text: str) -> None:
         with open(fd, "wb") as file:
             file.write(text.encode())
             file.flush()
-            os.fsync(fd)
+            sync(fd)
         os.replace(new, target)
     except BaseException:
         os.unlink(new)

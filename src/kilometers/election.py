@@ -24,9 +24,7 @@ INHERITED_LOCK_FD = 3
 MAX_DELAY_S = 60.0
 RETRY_S = 1.0
 RETRY_LOCK_S = 1.0
-HANDOVER_S = (
-    5.0  # where locks are not inherited: what a recorder may need from its start to its lock, on a busy machine
-)
+HANDOVER_S = 10.0  # where locks are not inherited: what a recorder may need until it has taken its own
 LOOK_EVERY_S = 0.05
 SLOWED_FROM = 2  # one restart is at once: it was killed
 FIELDS_SIZE = 64 * 1024
@@ -34,6 +32,7 @@ FIELDS_SIZE = 64 * 1024
 PASSED_VARIABLES = (
     "HOME", "KILOMETERS_HOME", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy",
     "no_proxy", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "SYSTEMROOT", "LOCALAPPDATA", "USERPROFILE",
+    "HOMEDRIVE", "HOMEPATH",
 )  # fmt: skip
 
 
@@ -87,7 +86,7 @@ def look_at_lock(home: Home) -> tuple[LockFile, bool]:
     except PermissionError:
         fd = os.open(home.recorder_lock, os.O_RDONLY | binary)
     try:
-        is_held = not locks.try_lock(fd)  # for a moment: whoever waits for it gets it when it is closed
+        is_held = locks.is_locked(fd)
         return read_lock(fd), is_held
     finally:
         os.close(fd)

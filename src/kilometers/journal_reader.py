@@ -15,6 +15,7 @@ from kilometers.core import journal
 from kilometers.core.session_id import is_session_id
 from kilometers.paths import Home, is_private_folder
 from kilometers.positioned import read_at
+from kilometers.shared_open import open_shared
 
 READ_BYTES = 1 << 20
 Offsets = tuple[int, int, int]
@@ -63,8 +64,7 @@ def open_to_read(path: str) -> int:
 
     Not for writing: closing it would wake our own watcher.
     """
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    fd = os.open(path, flags)
+    fd = open_shared(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(errno.EINVAL, "no regular file", path)
@@ -101,9 +101,9 @@ def is_living(paths: list[str]) -> bool:
             fd = open_to_read(path)
         except OSError:
             continue
-        is_free = locks.try_lock(fd)
+        is_locked = locks.is_locked(fd)
         os.close(fd)
-        if not is_free:
+        if is_locked:
             return True
     return False
 
@@ -160,10 +160,13 @@ class JournalReader:
         """Yield what the slots of a dead session's segments say of bytes that are in no record."""
         for number in sorted(self._segments):
             try:
-                with open(self._segments[number], "rb") as file:
-                    totals = journal.read_slot(file.read(journal.PAGE_SIZE))
+                fd = open_to_read(self._segments[number])
             except OSError:
                 continue
+            try:
+                totals = journal.read_slot(read_at(fd, journal.PAGE_SIZE, 0))
+            finally:
+                os.close(fd)
             if totals is not None:
                 yield Lost(totals.offsets, totals.reason, totals.wall_ns)
 

@@ -19,19 +19,24 @@ class PatientFile:
     def write(self, text: str) -> None:
         """Append, or drop what cannot be appended; a file that has grown becomes `km.log.1` first."""
         try:
-            if os.fstat(self.fd).st_size > MAX_BYTES:
-                os.replace(self.path, f"{self.path}.1")
-                os.close(self.fd)
+            if self.fd >= 0 and os.fstat(self.fd).st_size > MAX_BYTES:
+                self._rotate()
+            if self.fd < 0:
                 self.fd = self._open()
             os.write(self.fd, text.encode("utf-8", "replace"))
         except OSError:
             pass
 
+    def _rotate(self) -> None:
+        os.close(self.fd)  # first: Windows renames no file that is open
+        self.fd = -1
+        os.replace(self.path, f"{self.path}.1")
+
     def flush(self) -> None:
         """Nothing is held."""
 
     def _open(self) -> int:
-        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
 
 
 def open_log(path: str) -> structlog.typing.FilteringBoundLogger:

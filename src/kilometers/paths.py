@@ -103,9 +103,10 @@ def find_home() -> Home:
         return Home(folder, os.path.join(folder, "config.toml"))
     user_home = find_user_home()
     if sys.platform == "win32":
-        folder = os.path.join(
-            os.environ.get("LOCALAPPDATA") or os.path.join(user_home, "AppData", "Local"), "Kilometers"
-        )
+        local = os.environ.get("LOCALAPPDATA", "")
+        if not os.path.isabs(local):  # unset, or `C:here`, which means another folder in every process
+            local = os.path.join(user_home, "AppData", "Local")
+        folder = os.path.join(local, "Kilometers")
         return Home(folder, os.path.join(folder, "config.toml"))
     if sys.platform == "darwin":
         folder = os.path.join(user_home, "Library", "Application Support", "Kilometers")
@@ -120,7 +121,8 @@ def find_user_home() -> str:
     """Return HOME; our own passwd entry's where HOME is unset or another user's (sudo)."""
     home = os.environ.get("HOME", "")
     if sys.platform == "win32":
-        return os.path.expanduser("~")
+        profile = os.path.expanduser("~")  # USERPROFILE, else HOMEDRIVE and HOMEPATH, else as it is
+        return profile if os.path.isabs(profile) else "C:\\nonexistent"
     if home:
         try:
             if os.stat(home).st_uid == os.getuid():

@@ -60,12 +60,12 @@ class PoisonNote:
 
     def remove(self) -> None:
         """Leave by ourselves.  Nothing is written from now on: the descriptor's number may be another file's."""
+        os.close(self._fd)  # first: Windows removes no file that is open
+        self._fd = -1
         try:
             os.unlink(self.path)
         except OSError:
             pass  # already gone; or it stays, and the next recorder is careful
-        os.close(self._fd)
-        self._fd = -1
 
     def _write(self, entry: bytes) -> None:
         if self._fd >= 0:

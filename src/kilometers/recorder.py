@@ -38,6 +38,7 @@ SLEEP_S = 60.0
 PROVEN_AFTER_S = 10.0
 RETRY_STORE_S = 1.0
 LIVENESS_AGAIN_S = 0.05
+MAC_OPEN_MAX = 10_240  # OPEN_MAX: macOS refuses more, also where the hard limit is infinite (setrlimit(2))
 HELD_BYTES = 24 << 20  # more than the largest frame of which facts are read
 
 DAMAGE = (apsw.CorruptError, apsw.NotADBError, StoreDamaged)
@@ -304,7 +305,12 @@ class Recorder:
 
     def set_store_aside(self, problem: str) -> None:
         """Rename the damaged store, so that a new one can be begun; sessions that live go on as new streams."""
-        self.moved_aside = move_aside(self.home.store_file)
+        try:
+            self.moved_aside = move_aside(self.home.store_file)
+        except OSError as error:  # Windows renames no file that a reader has open
+            self.log.warning("the store is damaged and cannot be moved aside; waiting", error=str(error))
+            time.sleep(RETRY_STORE_S)
+            return
         self.log.error("the store is damaged and was moved aside", aside=self.moved_aside, problem=problem)
 
     def claim(self, store: Store) -> str:
@@ -349,15 +355,23 @@ class Recorder:
         election.write_lock(self.lock_fd, content)
 
 
+if sys.platform != "win32":
+
+    def raise_limits() -> None:
+        """Allow ourselves as much as may be had: what the relay's client was allowed is no measure for us."""
+        for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):
+            hard = resource.getrlimit(limit)[1]
+            soft = min(hard, MAC_OPEN_MAX) if sys.platform == "darwin" and limit == resource.RLIMIT_NOFILE else hard
+            resource.setrlimit(limit, (soft, hard))
+
+
 def run() -> int:
     """Record until nothing is left to record; leave at once if another recorder works."""
     home = paths.find_home()
     if sys.platform != "win32":
-        # What the relay's client gave it is not ours to keep open, and what it was allowed is no measure for us.
+        # What the relay's client gave it is not ours to keep open.
         close_inherited_fds(above=election.INHERITED_LOCK_FD)
-        for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):
-            hard = resource.getrlimit(limit)[1]
-            resource.setrlimit(limit, (hard, hard))
+        raise_limits()
     os.umask(0o077)
     os.chdir(os.path.abspath(os.sep))
     paths.make_home(home)

@@ -241,9 +241,19 @@ def install_handlers(doorbell: Doorbell) -> None:
         signal.signal(number, take)
 
 
+def use_binary_mode() -> None:
+    """Keep Windows' C run-time from translating line ends; who embeds Python need not have told it so."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        for fd in range(3):
+            msvcrt.setmode(fd, os.O_BINARY)
+
+
 def run(options: MonitorOptions, server: child.Server) -> int:
     """Relay and record until the server ends, and leave the process with its exit status."""
     try:
+        use_binary_mode()
         journal = Journal()
         relay = Relay(server, journal)
         capture = Capture(options, server, journal)
@@ -258,4 +268,9 @@ def run(options: MonitorOptions, server: child.Server) -> int:
         child.unblock_signals()
     status = relay.wait()
     capture.end()
-    os._exit(status)
+    os._exit(as_signed(status))
+
+
+def as_signed(status: int) -> int:
+    """Return an exit status as C's int: Windows' go up to 0xFFFFFFFF (0xC000013A: ended by ^C)."""
+    return status - (1 << 32) if status >= 1 << 31 else status

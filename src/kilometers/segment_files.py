@@ -12,6 +12,7 @@ from kilometers import locks
 from kilometers.core import journal as layout
 from kilometers.core.session_id import session_bytes
 from kilometers.positioned import write_at
+from kilometers.shared_open import open_shared
 
 SEGMENT_BYTES = 1 << 20
 SEGMENT_AGE_NS = 2_000_000_000
@@ -93,12 +94,13 @@ class SegmentFiles:
 
     def close(self) -> None:
         """Let the session's lock go: from now on it has ended."""
+        locks.unlock(self.lock_fd)
         os.close(self.lock_fd)
 
     def _make_lock(self) -> int:
         path = os.path.join(self.folder, f"{self.session_id}.lock")
         # Locked before it has its name: a recorder that finds it unlocked takes the session for dead.
-        fd = os.open(f"{path}.new", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        fd = open_shared(f"{path}.new", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
             locks.try_lock(fd)
             os.rename(f"{path}.new", path)
@@ -188,7 +190,7 @@ class SegmentFiles:
             raise OSError(errno.ENOSPC, "no segment could be made")
         self.retry_ns = monotonic_ns + RETRY_NS
         path = os.path.join(self.folder, f"{self.session_id}.{self.number + 1}")
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        fd = open_shared(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         session = session_bytes(self.session_id)
         through = self.stored_through
         content = bytearray(layout.pack_page(session, self.number + 1, (through[1], through[2], through[3])))

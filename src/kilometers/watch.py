@@ -1,6 +1,6 @@
 """Sleeping until a journal changes: inotify on Linux, kqueue on macOS, a look every 250 ms on Windows.
 
-Nothing is woken while nothing happens, but on Windows.
+Nothing is woken while nothing happens, but on Windows, and on macOS every two seconds while a session lives.
 """
 
 import os
@@ -76,6 +76,9 @@ if sys.platform == "linux":
 elif sys.platform == "darwin":
     import select
 
+    # No event tells that a relay was killed: only its lock, which has to be looked at.
+    LOOK_S = 2.0
+
     class Watcher:
         """kqueue(2): a folder tells of new files only, so every journal file is watched by itself."""
 
@@ -83,6 +86,8 @@ elif sys.platform == "darwin":
             self._queue = select.kqueue()
             self._fds: dict[str, int] = {}
             self._folders: list[str] = []
+            self._must_poll = False
+            """Some file could not be watched: this process has no more descriptors."""
 
         def add(self, folder: str) -> None:
             """Watch one more folder."""
@@ -91,24 +96,43 @@ elif sys.platform == "darwin":
 
         def wait(self, timeout_s: float) -> set[str] | None:
             """Sleep until something changed, then return None: kqueue tells no names; empty after *timeout_s*."""
-            self._watch_new_files()
-            return None if self._queue.control(None, 64, timeout_s) else set()
+            if self._watch_new_files():
+                return None  # what was written before it was watched has told nobody
+            look_after_s = self._look_after_s()
+            if self._queue.control(None, 64, min(timeout_s, look_after_s)):
+                return None
+            return None if look_after_s < timeout_s else set()
 
-        def _watch_new_files(self) -> None:
+        def _look_after_s(self) -> float:
+            if self._must_poll:
+                return POLL_S
+            return LOOK_S if any(path.endswith(".lock") for path in self._fds) else float("inf")
+
+        def _watch_new_files(self) -> bool:
+            """Watch what is there now; whether there is anything new."""
             paths = set(self._folders)
             for folder in self._folders:
                 if os.path.isdir(folder):
                     paths.update(os.path.join(folder, name) for name in os.listdir(folder))
             for gone in self._fds.keys() - paths:
                 os.close(self._fds.pop(gone))
-            for path in paths - self._fds.keys():
-                try:
-                    self._fds[path] = fd = os.open(path, os.O_EVTONLY)
-                except OSError:
-                    continue
-                notes = select.KQ_NOTE_WRITE | select.KQ_NOTE_EXTEND | select.KQ_NOTE_ATTRIB | select.KQ_NOTE_DELETE
-                event = select.kevent(fd, select.KQ_FILTER_VNODE, select.KQ_EV_ADD | select.KQ_EV_CLEAR, notes)
-                self._queue.control([event], 0, 0)
+            new = paths - self._fds.keys()
+            self._must_poll = bool([path for path in new if not self._watch(path)])
+            return not self._fds.keys().isdisjoint(new)
+
+        def _watch(self, path: str) -> bool:
+            """Watch a file; False where that is not possible, though it is there."""
+            try:
+                self._fds[path] = fd = os.open(path, os.O_EVTONLY)
+            except FileNotFoundError:
+                return True
+            except OSError:
+                return False
+            notes = select.KQ_NOTE_WRITE | select.KQ_NOTE_EXTEND | select.KQ_NOTE_ATTRIB | select.KQ_NOTE_DELETE
+            self._queue.control(
+                [select.kevent(fd, select.KQ_FILTER_VNODE, select.KQ_EV_ADD | select.KQ_EV_CLEAR, notes)], 0, 0
+            )
+            return True
 
 else:
     Watcher = PollingWatcher

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kilometers import child
-from kilometers.child import cannot_start, find_file, nearest_program
+from kilometers.start_failure import cannot_start, find_file, nearest_program
 
 
 def missing(program: str, path: str) -> str:

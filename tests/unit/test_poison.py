@@ -61,7 +61,6 @@ def test_frames_that_crash_one_after_the_other_stay_condemned(tmp_path: Path) ->
 
 def test_note_that_was_removed_is_written_no_more(tmp_path: Path) -> None:
     note = PoisonNote(str(tmp_path / "note"))
-    (tmp_path / "note").unlink()
     note.remove()
     other = tmp_path / "other"
     with other.open("w+b"):  # has the note's old descriptor

@@ -21,6 +21,7 @@ from kilometers.relay import (
     SIGNAL_DELAY_S,
     Pump,
     Relay,
+    as_signed,
     read_into,
     write_all,
 )
@@ -236,6 +237,13 @@ def test_other_signals_are_not_passed_on(relay: Relay, name: str) -> None:
     relay.take_signal(getattr(signal, name))
 
     assert relay.signal_to_pass is None
+
+
+@pytest.mark.parametrize(
+    ("status", "passed"), [(0, 0), (255, 255), (0x7FFFFFFF, 0x7FFFFFFF), (0x80000000, -(1 << 31)), (0xFFFFFFFF, -1)]
+)
+def test_exit_status_of_32_bits_is_passed_as_a_signed_number(status: int, passed: int) -> None:
+    assert as_signed(status) == passed
 
 
 def test_doorbell_tells_who_rang_and_when_nobody_did() -> None:

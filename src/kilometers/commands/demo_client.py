@@ -131,6 +131,7 @@ class Client:
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,  # so that whatever the server starts can be ended with it
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # and ^C is ours alone, on Windows, too
         )
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._write, self._read, self._read_stderr)
