@@ -91,7 +91,7 @@ def binary(session: nox.Session) -> None:
     if "--build-only" in session.posargs:
         return
     install_tools(session)
-    for program, suites in find_programs(Path(session.create_tmp())):
+    for program, suites in find_programs(Path(session.create_tmp()).resolve()):
         environment = {"KM_UNDER_TEST": program, "KM_DIST": str(DIST)}
         session.run("pytest", *IN_PARALLEL, *(f"tests/{name}" for name in suites), env=environment)
 

@@ -5,8 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-_NATIVE = os.environ.get("KM_UNDER_TEST")
-IS_NATIVE = _NATIVE is not None
+_NATIVE = os.environ.get("KM_UNDER_TEST")  # an absolute path
 
 PROGRAM = _NATIVE or str(Path(sys.executable).with_name("km.exe" if os.name == "nt" else "km"))
 """What a client's configuration would name."""
