@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 _NATIVE = os.environ.get("KM_UNDER_TEST")  # an absolute path
+IS_NATIVE = _NATIVE is not None
 
 PROGRAM = _NATIVE or str(Path(sys.executable).with_name("km.exe" if os.name == "nt" else "km"))
 """What a client's configuration would name."""

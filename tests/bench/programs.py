@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 SOURCES = Path(__file__).parent
+DIST = SOURCES.parents[1] / "dist"
 C_PROGRAMS = ("echo_server", "load_client", "bare_relay", "exec_clock")
 ELF_MAGIC = b"\x7fELF"
 
@@ -19,6 +20,8 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
     exec_clock: str
     journal_folder: str
     km: str | None
+    native_folder: str | None
+    native_single_file: str | None
 
     @property
     def is_km_native(self) -> bool:
@@ -29,7 +32,7 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
             return file.read(len(ELF_MAGIC)) == ELF_MAGIC
 
     def wrappers(self, *names: str) -> dict[str, list[str]]:
-        """Return what stands before the server's command: direct, bare, recording, km (if there is one)."""
+        """Return what stands before the server's command: direct, bare, recording, each km that there is."""
         prefixes = {
             "direct": [],
             "bare": [self.bare_relay],
@@ -37,14 +40,26 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.km is not None:
             prefixes["km"] = [self.km, "monitor", "--"]
+        for name, native in (("native folder", self.native_folder), ("single file", self.native_single_file)):
+            if native is not None:
+                prefixes[name] = [native, "monitor", "--"]
         return {name: prefixes[name] for name in names if name in prefixes}
 
 
 def compile_programs(folder: Path, *, journal_folder: str, km: str | None) -> Programs:
-    """Compile the C programs into *folder*."""
+    """Compile the C programs into *folder*; find what `nox -s binary` has built."""
     return Programs(
-        km=km, journal_folder=journal_folder, **{name: compile_program(name, folder) for name in C_PROGRAMS}
+        km=km,
+        native_folder=find_built("nuitka/kilometers.dist/km"),
+        native_single_file=find_built("km-*-x64", "km-*-arm64"),
+        journal_folder=journal_folder,
+        **{name: compile_program(name, folder) for name in C_PROGRAMS},
     )
+
+
+def find_built(*patterns: str) -> str | None:
+    """Return the file in dist/, if there is one."""
+    return next((str(path) for pattern in patterns for path in DIST.glob(pattern)), None)
 
 
 def compile_program(name: str, folder: Path) -> str:

@@ -31,7 +31,7 @@ def test_memory_stays_flat_over_200000_frames(sessions: Sessions) -> None:
     relay_after, recorder_after = private_kb(client.relay.pid), private_kb(recorder)
     client.end()
 
-    assert relay_after <= min(relay_before + 500, RELAY_PRIVATE_KB)
+    assert relay_after <= min(relay_before + 1_000, RELAY_PRIVATE_KB)  # a leak of 6 bytes a frame is more
     assert recorder_after <= min(recorder_before * 1.25 + 2_000, RECORDER_PRIVATE_KB)
     assert_equation([client], sessions.wait_until_recorded())
 
