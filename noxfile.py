@@ -94,6 +94,8 @@ def binary(session: nox.Session) -> None:
     for program, suites in find_programs(Path(session.create_tmp()).resolve()):
         environment = {"KM_UNDER_TEST": program, "KM_DIST": str(DIST)}
         session.run("pytest", *IN_PARALLEL, *(f"tests/{name}" for name in suites), env=environment)
+    if sys.platform == "linux":
+        session.run("python", "-m", "tests.bench", "--quick", "startup")
 
 
 def find_programs(place: Path) -> list[tuple[str, list[str]]]:
